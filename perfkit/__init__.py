@@ -1,0 +1,50 @@
+"""perfkit: point it at a profile of a slow PyTorch program, and it says where the time goes.
+
+    import perfkit
+
+    diagnosis = perfkit.diagnose("trace.json.gz")
+    trace = perfkit.load("trace.json.gz")
+
+Importing this package is cheap: `load` and `diagnose`, and with them numpy, are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from perfkit.errors import MissingExtraError, PerfkitError, UnknownFormatError, UnreadableTraceError, UsageError
+
+if TYPE_CHECKING:
+    from perfkit.ingest import load
+    from perfkit.pipeline.diagnose import diagnose
+
+__all__ = [
+    "MissingExtraError",
+    "PerfkitError",
+    "UnknownFormatError",
+    "UnreadableTraceError",
+    "UsageError",
+    "__version__",
+    "diagnose",
+    "load",
+]
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {"diagnose": "perfkit.pipeline.diagnose", "load": "perfkit.ingest"}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that holds `name` on its first use (PEP 562)."""
+    if name not in _MODULE_OF:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value: object = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name the public members, the ones not yet imported included."""
+    return sorted({*globals(), *__all__})
