@@ -1,0 +1,1 @@
+"""Tests: unit by stage, golden outputs, kernels, integration."""
