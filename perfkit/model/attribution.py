@@ -1,0 +1,229 @@
+"""The Attribution: who owns every nanosecond of a window, on the device and on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from perfkit.model.table import Table
+    from perfkit.model.trace import Defect
+
+__all__ = [
+    "BUSY_CLASSES",
+    "IDLE_CAUSES",
+    "Attribution",
+    "Blame",
+    "Blocked",
+    "Collective",
+    "Copy",
+    "Kernel",
+    "LaunchDelay",
+    "Operator",
+    "Step",
+    "Timeline",
+    "Window",
+]
+
+BUSY_CLASSES: Final = ("compute", "exposed_communication", "exposed_copy")
+"""What a busy device does; where two overlap, the earlier one owns the time."""
+
+IDLE_CAUSES: Final = (
+    "data_loading",
+    "synchronization",
+    "allocation",
+    "compilation",
+    "initialization",
+    "launch_overhead",
+    "copy_submission",
+    "operator_dispatch",
+    "host_compute",
+    "python",
+    "profiler_overhead",
+    "no_request",
+    "launch_latency",
+    "queued_same_stream",
+    "queued_cross_stream",
+    "queued_in_graph",
+    "unattributed_host_silent",
+    "unattributed_no_launch",
+    "unattributed_edge",
+)
+"""Why a device is idle. Readers of the JSON tolerate causes that are not in this list."""
+
+WindowKind = Literal["steps", "device-span", "host-span"]
+Confidence = Literal["high", "medium", "low"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the program on one timeline; ``busy`` and ``idle`` sum to ``end_ns - start_ns``."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+    busy: Mapping[str, int]
+    idle: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The stretch of time that is looked at, and how it was found.
+
+    ``kind`` is that of the first timeline. ``source`` says where the steps come from (``ProfilerStep#``, ``Optimizer.step``, the name of
+    a repeated annotation, or ``none``); ``dropped`` names recorded steps left out of the window (warm-up).
+    """
+
+    kind: WindowKind
+    source: str
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """One device (or, in a trace without device activity, the busiest host thread) over the window.
+
+    ``sum(busy.values()) + sum(idle.values()) == window_ns``, exactly. ``lead_in_ns`` and ``lead_out_ns`` are recorded host time before
+    the first and after the last device activity, outside the window.
+    """
+
+    id: str
+    kind: Literal["device", "host_thread"]
+    window_kind: WindowKind
+    process: str
+    device: int
+    device_name: str
+    uuid: str
+    start_ns: int
+    end_ns: int
+    busy: Mapping[str, int]
+    kernel_union_ns: int
+    kernel_sum_ns: int
+    communication_ns: int
+    copy_ns: int
+    idle: Mapping[str, int]
+    activities: int
+    unlinked_activities: int
+    lead_in_ns: int
+    lead_out_ns: int
+    confidence: Confidence
+    confidence_reason: str
+    steps: Table[Step]
+
+    @property
+    def window_ns(self) -> int:
+        """Length of the window."""
+        return self.end_ns - self.start_ns
+
+    @property
+    def busy_ns(self) -> int:
+        """Time in which anything ran."""
+        return sum(self.busy.values())
+
+    @property
+    def idle_ns(self) -> int:
+        """Time in which nothing ran."""
+        return sum(self.idle.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """A host event that idle time of a timeline is owed to: ``where`` is the Python line, or empty if the trace has none."""
+
+    timeline: str
+    cause: str
+    event: str
+    thread: str
+    where: str
+    ns: int
+    gaps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Time in which a named host thread was held up within the window, as a union: it differs from the device's loss by design."""
+
+    thread: str
+    cause: str
+    ns: int
+    calls: int
+    window_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator and the device work launched from directly inside it, within the window."""
+
+    name: str
+    module: str
+    where: str
+    calls: int
+    device_ns: int
+    host_ns: int
+    launches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """All runs of one kernel within the window. ``kind`` is ``compute``, ``communication`` or ``memset``; ``bytes`` 0 is unknown."""
+
+    name: str
+    kind: str
+    calls: int
+    device_ns: int
+    mean_ns: int
+    max_ns: int
+    bytes: int
+    provenance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """All copies of one kind within the window; ``bytes`` 0 means that the trace does not say."""
+
+    kind: str
+    calls: int
+    device_ns: int
+    bytes: int
+    bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Collective:
+    """Communication kernels of one name within the window: time on the device, and the part that nothing else hid."""
+
+    name: str
+    calls: int
+    device_ns: int
+    bytes: int
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchDelay:
+    """Time from a launch call's end to its activity's start, per timeline: long is a device with work queued, short a starving one."""
+
+    timeline: str
+    launches: int
+    without_activity: int
+    median_ns: int
+    p90_ns: int
+    max_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Everything known of where the time goes in one trace."""
+
+    window: Window
+    timelines: Table[Timeline]
+    blame: Table[Blame]
+    blocked: Table[Blocked]
+    operators: Table[Operator]
+    kernels: Table[Kernel]
+    copies: Table[Copy]
+    collectives: Table[Collective]
+    launches: Table[LaunchDelay]
+    defects: tuple[Defect, ...]

@@ -1,0 +1,38 @@
+"""The Diagnosis: what `perfkit diagnose` answers, ready to be drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perfkit.model.advice import Advice
+    from perfkit.model.attribution import Attribution
+    from perfkit.model.trace import Defect, Device
+
+__all__ = ["Diagnosis", "TraceSummary"]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSummary:
+    """What a reader needs to know of the trace once its events are gone."""
+
+    path: str
+    format: str
+    epoch_ns: int
+    clock: str
+    hardware: tuple[Device, ...]
+    rank: int | None
+    world_size: int | None
+    events: int
+    defects: tuple[Defect, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A trace, where its time goes, and what follows from it."""
+
+    trace: TraceSummary
+    attribution: Attribution
+    advice: Advice
