@@ -1,0 +1,66 @@
+# Everything happens in a virtual environment of this folder's own; nothing needs activating.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_TRACE ?= $(firstword $(sort $(wildcard traces/loader_bound_*.json.gz)))
+
+# Isolated build environments are pinned too: pip before 25.3 reads the first name there, later ones the second.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP := $(BIN)/python -m pip --quiet
+
+SOURCES := $(shell find perfkit kernels -type f ! -path '*/__pycache__/*' ! -name '*.so')
+CHECKED := $(wildcard perfkit kernels tests benchmarks traces/record)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench wheel fuzz clean
+
+help: ## list what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | sort | expand -t 9
+
+demo: $(VENV)/.perfkit ## set up, then diagnose a sample trace
+	$(BIN)/perfkit diagnose $(DEMO_TRACE)
+
+test: $(VENV)/.perfkit $(VENV)/.dev ## set up, then run the tests against the installed package
+	$(BIN)/pytest
+
+check: $(VENV)/.perfkit $(VENV)/.dev ## format, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	PYTHONPATH=kernels $(BIN)/lint-imports
+
+bench: $(VENV)/.perfkit $(VENV)/.bench ## measure against peers, in one run (minutes)
+	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.perfkit $(VENV)/.dev ## fuzz the scanner and its twin for ten minutes
+	$(BIN)/python -m tests.fuzz
+
+wheel: $(VENV)/.build ## build dist/*.whl, then diagnose with it in an environment holding nothing else
+	rm -rf dist build/wheel-venv
+	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .
+	$(PYTHON) .ci/make_venv.py build/wheel-venv
+	build/wheel-venv/bin/python -m pip --quiet install dist/*.whl
+	cd build && wheel-venv/bin/perfkit diagnose ../$(DEMO_TRACE)
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------------------------------------ set-up
+
+# The build requirements of pyproject.toml, and cmake and ninja from PyPI if scikit-build-core finds none on the machine.
+$(VENV)/.build: pyproject.toml constraints.txt .ci/make_venv.py .ci/requirements.py
+	$(PYTHON) .ci/make_venv.py $(VENV)
+	$(BIN)/python .ci/requirements.py build-system | $(PIP) install -r /dev/stdin
+	$(BIN)/python .ci/requirements.py backend | $(PIP) install -r /dev/stdin
+	@touch $@
+
+$(VENV)/.perfkit: $(VENV)/.build CMakeLists.txt $(SOURCES)
+	$(PIP) install --no-build-isolation .
+	@touch $@
+
+$(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.build
+	$(BIN)/python .ci/requirements.py $* | $(PIP) install -r /dev/stdin
+	@touch $@
