@@ -18,12 +18,13 @@ class Finding:
     Attributes:
         rule: Code of the rule, such as ``PK101``.
         title: The fault in a few words.
+        timeline: Id of the timeline that it costs the most.
         where: Source line, operator or kernel; empty where the trace does not say.
         share: Part of the window, 0 to 1.
         saving_ns: Predicted saving over the window.
         saving_low_ns: Lower end of its interval.
         saving_high_ns: Upper end of its interval.
-        evidence: Sentences with numbers from the trace.
+        evidence: Sentences with numbers; names from the trace stand between backticks.
         fix: What to change.
         safety: Whether the change can alter results.
         command: What to run next; empty where nothing applies it yet.
@@ -31,6 +32,7 @@ class Finding:
 
     rule: str
     title: str
+    timeline: str
     where: str
     share: float
     saving_ns: int
@@ -44,7 +46,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The verdict in one sentence and the findings behind it, largest saving first."""
+    """What to make of an Attribution.
+
+    Attributes:
+        verdict: The sentence to read first.
+        timeline: Id of the timeline that the verdict speaks of; empty where nothing was recorded.
+        findings: The faults, largest saving first.
+        next_steps: What to run, or to record differently, to learn more; sentences.
+    """
 
     verdict: str
+    timeline: str
     findings: Table[Finding]
+    next_steps: tuple[str, ...]
