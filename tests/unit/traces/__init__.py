@@ -1,0 +1,1 @@
+"""Tests of the sample traces and of their recorder."""

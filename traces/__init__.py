@@ -1,0 +1,1 @@
+"""Sample traces, and in `record` the programs they are recorded from."""
