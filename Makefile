@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_TRACE ?= $(firstword $(sort $(wildcard traces/loader_bound_*.json.gz)))
 
+# Objects are kept between builds.
+BUILD := build/cmake
+export SKBUILD_BUILD_DIR := $(BUILD)/{wheel_tag}
+
 # Isolated build environments are pinned too: pip before 25.3 reads the first name there, later ones the second.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
@@ -59,6 +63,9 @@ $(VENV)/.build: pyproject.toml constraints.txt .ci/make_venv.py .ci/requirements
 
 $(VENV)/.perfkit: $(VENV)/.build CMakeLists.txt $(SOURCES)
 	$(PIP) install --no-build-isolation .
+	@# CMake remembers a compiler that failed: forget it, so that the next build tries again.
+	@$(BIN)/python -P -c 'import perfkit.ingest._scan' 2>/dev/null || { rm -rf $(BUILD); \
+		echo 'note: no C++20 compiler worked here, so traces are read by the slower scanner in Python'; }
 	@touch $@
 
 $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.build

@@ -1,7 +1,7 @@
 """Print requirements of this project, one a line: `python requirements.py build-system|backend|EXTRA`.
 
-`build-system` is what pyproject.toml builds with, `backend` what that asks for on top (cmake and ninja where the machine
-has none that will do), EXTRA a table of `project.optional-dependencies`. Run from the project's folder.
+`build-system` is what pyproject.toml builds with, `backend` what that asks for on top (cmake and ninja where the
+machine has none that will do), EXTRA a table of `project.optional-dependencies`. Run from the project's folder.
 """
 
 import sys
