@@ -49,7 +49,6 @@ IDLE_CAUSES: Final = (
     "queued_in_graph",
     "unattributed_host_silent",
     "unattributed_no_launch",
-    "unattributed_edge",
 )
 """Why a device is idle. Readers of the JSON tolerate causes that are not in this list."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["bit_rate", "count", "duration", "percent", "size"]
+__all__ = ["count", "duration", "percent", "rate", "size"]
 
 _TIMES = ((1, "ns"), (1_000, "us"), (1_000_000, "ms"), (1_000_000_000, "s"))
 _SIZES = ((1, "B"), (1_000, "kB"), (1_000_000, "MB"), (1_000_000_000, "GB"), (1_000_000_000_000, "TB"))
@@ -18,7 +18,7 @@ def size(byte_count: float) -> str:
     return _scaled(byte_count, _SIZES)
 
 
-def bit_rate(bytes_per_s: float) -> str:
+def rate(bytes_per_s: float) -> str:
     """Return a data rate as ``12.4 GB/s``."""
     return f"{size(bytes_per_s)}/s"
 

@@ -1,0 +1,219 @@
+"""What a host thread was doing at each moment: layers of intervals, the first layer that covers a moment owns it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from perfkit.attribute.intervals import Union, spread
+from perfkit.model.attribution import IDLE_CAUSES
+from perfkit.model.trace import Category
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from perfkit.attribute.work import Work
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["CODE", "Host", "Layer", "Pieces", "paint"]
+
+LONG_NS: Final = 1_000_000
+"""Above this an operator that launches nothing is host compute, and a kernel's first launch is initialization."""
+
+
+CODE: Final = {cause: code for code, cause in enumerate(IDLE_CAUSES)}
+"""Idle cause to the small integer that stands for it in arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Disjoint intervals with one cause; ``row`` is the trace row to blame for each."""
+
+    cause: str
+    start: Ints
+    end: Ints
+    row: Ints
+
+    @classmethod
+    def of(cls, cause: str, rows: Ints, start: Ints, end: Ints) -> Layer:
+        """Merge the intervals of rows given in order of start; the outermost row is the one to blame."""
+        union = Union.of(start, end)
+        return cls(cause, union.start, union.end, rows[union.first])
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Stretches of idle time with one cause each. ``cause`` is a CODE, ``row`` the host event to blame or -1, ``gap`` the gap it is in."""
+
+    start: Ints
+    end: Ints
+    cause: NDArray[np.int8]
+    row: Ints
+    gap: Ints
+
+
+class Host:
+    """The host threads of a trace; the layers of a thread are made when first asked for."""
+
+    def __init__(self, work: Work) -> None:
+        """Sort the host events by thread once."""
+        self.work = work
+        columns = work.trace.columns
+        rows = work.trace.rows(
+            Category.OPERATOR, Category.ANNOTATION, Category.RUNTIME, Category.PYTHON, Category.OVERHEAD
+        )
+        order = np.lexsort((columns["start"][rows], columns["thread"][rows]))
+        self.rows = rows[order]
+        self.bounds = np.searchsorted(columns["thread"][self.rows], np.arange(len(work.trace.threads) + 1))
+        self.overhead = trace_rows(work, Category.OVERHEAD)
+        self.layers = functools.cache(self._layers)
+        self.call_at = np.full(len(work.trace), -1, np.int64)
+        self.call_at[work.calls.row] = np.arange(len(work.calls.row))
+
+    def of_thread(self, thread: int, *categories: Category) -> Ints:
+        """Return the rows of a thread of these categories, by start."""
+        rows = self.rows[self.bounds[thread] : self.bounds[thread + 1]]
+        return rows[np.isin(self.work.trace.columns["category"][rows], categories)]
+
+    @functools.cached_property
+    def first_launches(self) -> NDArray[np.bool_]:
+        """Mark, among the calls, kernel launches over 1 ms that are the first of a kernel in their process."""
+        work = self.work
+        calls, activities = work.calls, work.activities
+        answer = np.zeros(len(calls.row), bool)
+        slow = (calls.end - calls.start > LONG_NS) & ~calls.is_copy
+        kernels = np.flatnonzero((activities.category == Category.KERNEL) & (activities.call >= 0))
+        if not len(kernels) or not slow.any():
+            return answer
+        call = activities.call[kernels]
+        key = activities.owner[kernels].astype(np.int64) * len(work.trace.strings) + activities.name[kernels]
+        _, kernel = np.unique(key, return_inverse=True)
+        first = np.full(int(kernel.max()) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(first, kernel, calls.start[call])
+        answer[call[first[kernel] == calls.start[call]]] = True
+        return answer & slow
+
+    @functools.cached_property
+    def copies_to_host(self) -> NDArray[np.bool_]:
+        """Mark, among the calls, those that copied to the host and returned no earlier than the copy's end."""
+        work = self.work
+        calls, activities = work.calls, work.activities
+        answer = np.zeros(len(calls.row), bool)
+        copies = np.flatnonzero((activities.category == Category.MEMCPY) & (activities.call >= 0))
+        copies = copies[work.names.match("device", "copy_to_host", activities.row[copies])]
+        call = activities.call[copies]
+        answer[call[calls.end[call] >= activities.end[copies]]] = True
+        return answer
+
+    def synchronizations(self, thread: int) -> Ints:
+        """Return the rows of the calls of a thread that wait for a device, by start."""
+        rows = self.of_thread(thread, Category.RUNTIME)
+        names = self.work.names
+        waits = names.match("runtime", "synchronize", rows) | names.match("runtime", "blocking_copy", rows)
+        return rows[waits | self.copies_to_host[self.call_at[rows]]]
+
+    def loaders(self, thread: int) -> Ints:
+        """Return the DataLoader rows of a thread, by start."""
+        rows = self.of_thread(thread, Category.OPERATOR, Category.ANNOTATION)
+        return rows[self.work.names.match("host", "loader", rows)]
+
+    def compilations(self, thread: int) -> Ints:
+        """Return the rows of a thread in which something was compiled or a module loaded, by start."""
+        rows = self.of_thread(thread, Category.OPERATOR, Category.ANNOTATION, Category.RUNTIME, Category.PYTHON)
+        category = self.work.trace.columns["category"][rows]
+        found = np.zeros(len(rows), bool)
+        for section, members in (
+            ("runtime", category == Category.RUNTIME),
+            ("python", category == Category.PYTHON),
+            ("host", (category == Category.OPERATOR) | (category == Category.ANNOTATION)),
+        ):
+            found[members] = self.work.names.match(section, "compilation", rows[members])
+        return rows[found]
+
+    def initializations(self, thread: int) -> Ints:
+        """Return the rows of a thread that set up a context or a kernel's first launch, by start."""
+        rows = self.of_thread(thread, Category.RUNTIME)
+        return rows[self.work.names.match("runtime", "context", rows) | self.first_launches[self.call_at[rows]]]
+
+    def allocations(self, thread: int) -> Ints:
+        """Return the rows of a thread that allocate or free memory by a runtime call, by start."""
+        rows = self.of_thread(thread, Category.RUNTIME)
+        return rows[self.work.names.match("runtime", "allocation", rows)]
+
+    def _layers(self, thread: int) -> list[Layer]:
+        calls = self.work.calls
+        columns = self.work.trace.columns
+        runtime = self.of_thread(thread, Category.RUNTIME)
+        call = self.call_at[runtime]
+        operators = self.of_thread(thread, Category.OPERATOR)
+        start, end = columns["start"][operators], columns["end"][operators]
+        launch = np.sort(calls.start[call[calls.launches[call]]])
+        launching = np.searchsorted(launch, start) < np.searchsorted(launch, end)
+        quiet = operators[~launching]
+        computing = Layer.of("host_compute", quiet, start[~launching], end[~launching])
+        long = computing.end - computing.start > LONG_NS
+        rows = {
+            "data_loading": self.loaders(thread),
+            "allocation": self.allocations(thread),
+            "compilation": self.compilations(thread),
+            "initialization": self.initializations(thread),
+            "launch_overhead": runtime[calls.launches[call] & ~calls.is_copy[call]],
+            "copy_submission": runtime[calls.is_copy[call]],
+            "operator_dispatch": operators[launching],
+        }
+        below = {
+            "python": self.of_thread(thread, Category.PYTHON, Category.ANNOTATION),
+            "profiler_overhead": self.overhead,
+        }
+        layers = [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]
+        layers.append(Layer("host_compute", computing.start[long], computing.end[long], computing.row[long]))
+        layers.append(Layer("operator_dispatch", computing.start[~long], computing.end[~long], computing.row[~long]))
+        layers += [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in below.items()]
+        return [*layers, self.without_request(int(self.work.process_of_thread[thread]))]
+
+    def without_request(self, process: int) -> Layer:
+        """Return the time in which no marked request was open in a process; nothing where requests are not marked."""
+        trace = self.work.trace
+        rows = trace_rows(self.work, Category.ANNOTATION)
+        rows = rows[self.work.names.match("host", "request", rows)]
+        rows = rows[self.work.process_of_thread[trace.columns["thread"][rows]] == process]
+        union = Union.of(trace.columns["start"][rows], trace.columns["end"][rows])
+        far = np.iinfo(np.int64).max // 2
+        start = np.concatenate((np.full(min(1, len(rows)), -far), union.end))
+        end = np.concatenate((union.start, np.full(min(1, len(rows)), far)))
+        return Layer("no_request", start, end, np.full(len(start), -1, np.int64))
+
+
+def trace_rows(work: Work, category: Category) -> Ints:
+    """Return the rows of a category by start."""
+    rows = work.trace.rows(category)
+    return rows[np.argsort(work.trace.columns["start"][rows], kind="stable")]
+
+
+def paint(start: Ints, end: Ints, layers: Sequence[Layer], cuts: Ints, otherwise: str) -> Pieces:
+    """Cut disjoint ascending parts into pieces owned by the first layer that covers them, or by ``otherwise``.
+
+    ``gap`` of a piece is the index of its part. Pieces are also cut at ``cuts``. The pieces of a part tile it exactly.
+    """
+    edges = [start, end]
+    for times in (cuts, *(times for layer in layers for times in (layer.start, layer.end))):
+        part = np.searchsorted(start, times, "right") - 1
+        edges.append(times[(part >= 0) & (times < end[part])])
+    points = np.unique(np.concatenate(edges))
+    low, high = points[:-1], points[1:]
+    part = np.searchsorted(start, low, "right") - 1
+    cause = np.full(len(low), CODE[otherwise], np.int8)
+    row = np.full(len(low), -1, np.int64)
+    for layer in reversed(layers):
+        first, last = np.searchsorted(low, layer.start), np.searchsorted(low, layer.end)
+        covered = spread(first, last)
+        cause[covered] = CODE[layer.cause]
+        row[covered] = np.repeat(layer.row, last - first)
+    inside = low < end[part]
+    return Pieces(low[inside], high[inside], cause[inside], row[inside], part[inside])

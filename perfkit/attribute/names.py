@@ -1,0 +1,57 @@
+"""Meanings of names, from one data file: which calls launch, copy, wait or allocate; which kernels communicate."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from perfkit.model.trace import Trace
+
+__all__ = ["Names"]
+
+
+@functools.cache
+def patterns() -> dict[str, dict[str, re.Pattern[str]]]:
+    """Return section -> group -> pattern of ``names.toml``."""
+    text = resources.files("perfkit.attribute").joinpath("names.toml").read_text(encoding="utf-8")
+    return {
+        section: {group: re.compile(pattern) for group, pattern in groups.items()}
+        for section, groups in tomllib.loads(text).items()
+    }
+
+
+class Names:
+    """Answers, for rows of one trace, which of them bear a name of a group; each distinct name is matched once."""
+
+    def __init__(self, trace: Trace) -> None:
+        """Look at nothing yet."""
+        self.trace = trace
+        self._known: dict[tuple[str, str], NDArray[np.int8]] = {}
+
+    def match(self, section: str, group: str, rows: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return a mask over ``rows`` (row indices of the trace)."""
+        verdicts = self.verdicts(section, group, self.trace.columns["name"][rows])
+        return verdicts > 0
+
+    def verdicts(self, section: str, group: str, names: NDArray[np.int32]) -> NDArray[np.int8]:
+        """Return 1 where the string of index ``names`` matches, else 0."""
+        strings = self.trace.strings
+        known = self._known.setdefault((section, group), np.full(len(strings), -1, np.int8))
+        answers = known[names]
+        unknown = answers < 0
+        if unknown.any():
+            seen = np.zeros(len(strings), bool)
+            seen[names[unknown]] = True
+            search = patterns()[section][group].search
+            for index in np.flatnonzero(seen).tolist():
+                known[index] = search(strings[index]) is not None
+            answers = known[names]
+        return answers

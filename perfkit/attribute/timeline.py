@@ -1,0 +1,209 @@
+"""Timelines: busy and idle of each device, over its steps or its whole span, exact to the nanosecond."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from perfkit.attribute.host import CODE, Host, Pieces
+from perfkit.attribute.idle import explain_gaps
+from perfkit.attribute.intervals import Union
+from perfkit.attribute.steps import Marks, device_bounds
+from perfkit.model.attribution import BUSY_CLASSES, IDLE_CAUSES, Confidence, Step, Timeline, WindowKind
+from perfkit.model.table import Table
+from perfkit.model.trace import Category
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from perfkit.attribute.work import Activities, Work
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["Device", "Reading", "devices", "read_device"]
+
+ENOUGH_LINKED: Final = 0.95
+MUCH_UNATTRIBUTED: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The activities of one device of one process (-1: no process is known), by start."""
+
+    process: int
+    index: int
+    mine: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A timeline with what later passes need: the pieces of its idle time and which activities lie in its window."""
+
+    timeline: Timeline
+    pieces: Pieces
+    inside: Ints
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where a window and its steps begin and end: step i is ``[edges[i], edges[i + 1])``."""
+
+    kind: WindowKind
+    edges: Ints
+    names: tuple[str, ...]
+    dropped: tuple[str, ...]
+    only_step: bool
+
+
+def devices(work: Work) -> list[Device]:
+    """Split the activities by process and device, in that order."""
+    activities = work.activities
+    key = (activities.owner.astype(np.int64) << 32) + activities.device
+    order = np.argsort(key, kind="stable")
+    keys, first = np.unique(key[order], return_index=True)
+    groups = np.split(order, first[1:]) if len(keys) else []
+    found = []
+    for mine in groups:
+        at = mine[0]
+        found.append(Device(int(activities.owner[at]), int(activities.device[at]), mine))
+    return found
+
+
+def window_bounds(work: Work, device: Device, marks: Marks, window: Literal["steps", "device-span"]) -> Bounds:
+    """Find the window of a device and its steps; without steps that launched anything it is the device's span."""
+    activities = work.activities
+    mine = device.mine
+    start, end, call = activities.start[mine], activities.end[mine], activities.call[mine]
+    if window == "steps" and len(marks):
+        launch = np.where(call >= 0, work.calls.start[call], 0) if len(work.calls.start) else np.zeros_like(start)
+        step = np.where(call >= 0, marks.of_launches(launch), -1)
+        first = int(step[step >= 0].min(initial=len(marks)))
+        before = (call >= 0) & (launch < marks.start[min(first, len(marks) - 1)])
+        edges, kept = device_bounds(step, before, start, end)
+        drop = 1 if len(kept) > 1 else 0
+        names = tuple(marks.names[index] for index in kept)
+        if kept:
+            return Bounds("steps", edges[drop:], names[drop:], names[:drop], only_step=not drop)
+    edges = np.array([start[0], end.max()])
+    return Bounds("device-span", edges, (), (), only_step=False)
+
+
+def read_device(host: Host, device: Device, marks: Marks, window: Literal["steps", "device-span"]) -> Reading:
+    """Attribute the window of one device."""
+    work = host.work
+    activities = work.activities
+    mine = device.mine
+    bounds = window_bounds(work, device, marks, window)
+    edges = bounds.edges
+    low, high = int(edges[0]), int(edges[-1])
+    unions = busy_unions(activities, mine)
+    covered = {name: np.diff(union.covered(edges)) for name, union in unions.items()}
+    busy = {
+        "compute": covered["compute"],
+        "exposed_communication": covered["work"] - covered["compute"],
+        "exposed_copy": covered["all"] - covered["work"],
+    }
+    gap_start, gap_end = gaps_between(unions["all"], low, high)
+    pieces = explain_gaps(host, activities, mine, gap_start, gap_end)
+    step_of = np.searchsorted(edges, pieces.start, "right") - 1
+    idle = np.zeros((len(edges) - 1, len(IDLE_CAUSES)), np.int64)
+    np.add.at(idle, (step_of, pieces.cause), pieces.end - pieces.start)
+    kernel = mine[activities.category[mine] == Category.KERNEL]
+    clipped = np.clip(activities.end[kernel], low, high) - np.clip(activities.start[kernel], low, high)
+    inside = mine[(activities.start[mine] >= low) & (activities.start[mine] < high)]
+    unlinked = int((activities.call[mine] < 0).sum())
+    confidence, reason = judge(bounds, idle, high - low, unlinked / len(mine))
+    lead_in, lead_out = lead_times(work, device.process, low, high)
+    header = {entry.index: entry for entry in work.trace.devices}.get(device.index)
+    process = work.processes[device.process] if device.process >= 0 else ""
+    timeline = Timeline(
+        id=f"{process or '?'}/gpu{device.index}",
+        kind="device",
+        window_kind=bounds.kind,
+        process=process,
+        device=device.index,
+        device_name=header.name if header else "",
+        uuid=header.uuid if header else "",
+        start_ns=low,
+        end_ns=high,
+        busy={name: int(busy[name].sum()) for name in BUSY_CLASSES},
+        kernel_union_ns=unions["kernel"].within(low, high),
+        kernel_sum_ns=int(clipped.sum()),
+        communication_ns=unions["communication"].within(low, high),
+        copy_ns=unions["copy"].within(low, high),
+        idle=by_cause(idle.sum(axis=0)),
+        activities=len(inside),
+        unlinked_activities=unlinked,
+        lead_in_ns=lead_in,
+        lead_out_ns=lead_out,
+        confidence=confidence,
+        confidence_reason=reason,
+        steps=Table(
+            Step(
+                name,
+                int(edges[index]),
+                int(edges[index + 1]),
+                {kind: int(busy[kind][index]) for kind in BUSY_CLASSES},
+                by_cause(idle[index]),
+            )
+            for index, name in enumerate(bounds.names)
+        ),
+    )
+    return Reading(timeline, pieces, inside, bounds.dropped)
+
+
+def busy_unions(activities: Activities, mine: Ints) -> dict[str, Union]:
+    """Return the unions of a device's activities: all, by what they do, and computation with communication (``work``)."""
+    category = activities.category[mine]
+    communicates = activities.communicates[mine]
+    copies = (category == Category.MEMCPY) & ~communicates
+    masks = {
+        "all": np.ones(len(mine), bool),
+        "kernel": category == Category.KERNEL,
+        "compute": ~communicates & ~copies,
+        "communication": communicates,
+        "copy": copies,
+        "work": ~copies,
+    }
+    return {
+        name: Union.of(activities.start[mine[mask]], activities.end[mine[mask]]) for name, mask in masks.items()
+    }
+
+
+def gaps_between(union: Union, low: int, high: int) -> tuple[Ints, Ints]:
+    """Return the gaps of a union inside a window whose edges are ends or starts of its members."""
+    gap_start, gap_end = union.end[:-1], union.start[1:]
+    keep = (gap_end > gap_start) & (gap_start >= low) & (gap_end <= high)
+    return gap_start[keep], gap_end[keep]
+
+
+def by_cause(totals: Ints) -> dict[str, int]:
+    """Name the causes that occur."""
+    return {cause: int(totals[code]) for cause, code in CODE.items() if totals[code]}
+
+
+def lead_times(work: Work, process: int, low: int, high: int) -> tuple[int, int]:
+    """Return recorded host time of a process before and after a window."""
+    columns = work.trace.columns
+    rows = work.trace.rows(Category.OPERATOR, Category.ANNOTATION, Category.RUNTIME, Category.PYTHON)
+    rows = rows[work.process_of_thread[columns["thread"][rows]] == process]
+    if not len(rows):
+        return 0, 0
+    return max(0, low - int(columns["start"][rows].min())), max(0, int(columns["end"][rows].max()) - high)
+
+
+def judge(bounds: Bounds, idle: NDArray[np.int64], window_ns: int, unlinked: float) -> tuple[Confidence, str]:
+    """Say how far a timeline can be trusted, and why not further."""
+    unattributed = sum(int(idle[:, code].sum()) for cause, code in CODE.items() if cause.startswith("unattributed"))
+    if bounds.only_step:
+        return "low", "only one step was recorded, so warm-up cannot be told apart"
+    if unlinked > 1 - ENOUGH_LINKED:
+        return "low", f"{unlinked:.0%} of the activities have no recorded launch"
+    if unattributed > MUCH_UNATTRIBUTED * window_ns:
+        return "medium", f"{unattributed / window_ns:.0%} of the window is unattributed"
+    if bounds.kind != "steps":
+        return "medium", "no steps were found, so the window is the device's whole span"
+    return "high", ""

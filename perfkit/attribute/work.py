@@ -1,0 +1,172 @@
+"""Device work and the host calls that caused it: the table the other passes start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from perfkit.attribute.intervals import sort_by_start
+from perfkit.attribute.names import Names
+from perfkit.model.columns import MISSING_INT
+from perfkit.model.trace import DEVICE_CATEGORIES, Category
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from perfkit.model.trace import Trace
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["Activities", "Calls", "Work", "collect"]
+
+MAX_PROCESSES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Runtime and driver calls, by start. ``process`` and ``thread`` are indices; ``launches`` marks calls that hand work to a device."""
+
+    row: Ints
+    start: Ints
+    end: Ints
+    thread: NDArray[np.int32]
+    process: NDArray[np.int32]
+    correlation: Ints
+    is_copy: NDArray[np.bool_]
+    is_graph: NDArray[np.bool_]
+    launches: NDArray[np.bool_]
+    with_activity: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Activities:
+    """Device activities, by start, then correlation. ``call`` is a position in Calls or -1; ``owner`` is the host process or -1."""
+
+    row: Ints
+    start: Ints
+    end: Ints
+    category: NDArray[np.uint8]
+    name: NDArray[np.int32]
+    track: NDArray[np.int32]
+    device: NDArray[np.int32]
+    stream: NDArray[np.int32]
+    call: Ints
+    owner: NDArray[np.int32]
+    communicates: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A trace with its device activities linked to the calls that launched them."""
+
+    trace: Trace
+    names: Names
+    processes: tuple[str, ...]
+    process_of_thread: NDArray[np.int32]
+    calls: Calls
+    activities: Activities
+
+
+def collect(trace: Trace) -> Work:
+    """Find the activities and calls of a trace and link them by correlation within one process."""
+    names = Names(trace)
+    columns = trace.columns
+    processes = tuple(dict.fromkeys(thread.process for thread in trace.threads))
+    number = {process: index for index, process in enumerate(processes)}
+    process_of_thread = np.array([number[thread.process] for thread in trace.threads], np.int32)
+
+    rows = trace.rows(Category.RUNTIME)
+    rows = rows[sort_by_start(columns["start"][rows], rows)]
+    call_thread = columns["thread"][rows]
+    call_process = process_of_thread[call_thread] if len(rows) else np.empty(0, np.int32)
+    call_start, correlation = columns["start"][rows], columns["correlation"][rows]
+
+    acts = trace.rows(*DEVICE_CATEGORIES)
+    acts = acts[sort_by_start(columns["start"][acts], columns["correlation"][acts])]
+    track = columns["thread"][acts]
+    act_process = process_of_thread[track] if len(acts) else np.empty(0, np.int32)
+    owner, call = link(
+        (act_process.astype(np.int64) << 32) | columns["device"][acts].astype(np.uint32),
+        columns["start"][acts],
+        columns["correlation"][acts],
+        (call_process, call_start, correlation),
+    )
+    with_activity = np.zeros(len(rows), bool)
+    with_activity[call[call >= 0]] = True
+    is_copy = names.match("runtime", "copy", rows)
+    calls = Calls(
+        row=rows,
+        start=call_start,
+        end=columns["end"][rows],
+        thread=call_thread,
+        process=call_process,
+        correlation=correlation,
+        is_copy=is_copy,
+        is_graph=names.match("runtime", "graph_launch", rows),
+        launches=with_activity | is_copy | names.match("runtime", "launch", rows),
+        with_activity=with_activity,
+    )
+    communicates = names.match("device", "communication", acts)
+    if "collective" in columns:
+        communicates = communicates | (columns["collective"][acts] >= 0)
+    activities = Activities(
+        row=acts,
+        start=columns["start"][acts],
+        end=columns["end"][acts],
+        category=columns["category"][acts],
+        name=columns["name"][acts],
+        track=track,
+        device=columns["device"][acts],
+        stream=columns["stream"][acts],
+        call=call,
+        owner=owner,
+        communicates=communicates,
+    )
+    return Work(trace, names, processes, process_of_thread, calls, activities)
+
+
+def link(
+    group: Ints, start: Ints, correlation: Ints, calls: tuple[NDArray[np.int32], Ints, Ints]
+) -> tuple[NDArray[np.int32], Ints]:
+    """Give every activity the process that launched it and the launching call.
+
+    Correlations of two processes collide, and an activity does not name its process. So each device (``group``) votes: it belongs
+    to the process in which most of its activities find a call that began before them; an activity with no such call there, but
+    with one in another process, goes to that one (two processes can share a device).
+
+    Returns:
+        Process index (-1: unknown) and position of the call (-1: none) for each activity.
+    """
+    process, call_start, call_correlation = calls
+    owner = np.full(len(group), -1, np.int32)
+    call = np.full(len(group), -1, np.int64)
+    sizes = np.bincount(process) if len(process) else np.empty(0, np.int64)
+    candidates = np.argsort(-sizes, kind="stable")[: min(MAX_PROCESSES, int(np.count_nonzero(sizes)))]
+    if not len(candidates) or not len(group):
+        return owner, call
+    _, group = np.unique(group, return_inverse=True)
+    best_votes = np.full(int(group.max()) + 1, -1, np.int64)
+    causal = np.zeros(len(group), bool)
+    for candidate in candidates.tolist():
+        found = find_calls(np.flatnonzero(process == candidate), call_correlation, correlation)
+        holds = (found >= 0) & (call_start[found] <= start)
+        votes = np.bincount(group[holds], minlength=len(best_votes))
+        wins = (votes > best_votes)[group]
+        take = (wins & (holds | ~causal)) | (holds & ~causal)
+        best_votes = np.maximum(best_votes, votes)
+        owner[take], call[take], causal[take] = candidate, found[take], holds[take]
+    return owner, call
+
+
+def find_calls(members: Ints, call_correlation: Ints, wanted: Ints) -> Ints:
+    """Return for each wanted correlation the position of the earliest call among ``members`` (ascending by start), or -1."""
+    keys = call_correlation[members]
+    members, keys = members[keys != MISSING_INT], keys[keys != MISSING_INT]
+    if not len(members):
+        return np.full(len(wanted), -1, np.int64)
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where((keys[index] == wanted) & (wanted != MISSING_INT), members[order[index]], -1)
