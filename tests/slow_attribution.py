@@ -98,6 +98,11 @@ class Row:
         return int(self.args.get("correlation", -1))
 
     @property
+    def external(self) -> int:
+        """The id of the operator that a call or an activity belongs to; -1 where the row has none."""
+        return int(self.args.get("External id", self.args.get("external id", -1)))
+
+    @property
     def stream(self) -> str:
         """The stream of an activity, as text."""
         return str(self.args.get("stream", self.thread[1]))
@@ -209,7 +214,7 @@ def link(timelines: dict[tuple[str, str], list[Row]], calls: list[Row]) -> dict[
         for pid, table in by_process.items():
             same = [(a, table[a.correlation]) for a in activities if a.correlation in table]
             same = [(a, c) for a, c in same if c.start <= a.start] if len(by_process) > 1 else same
-            exact = sum(1 for a, c in same if a.args.get("External id", -1) == c.args.get("External id", -2))
+            exact = sum(1 for a, c in same if a.external == c.external >= 0)
             rank = (exact, len(same), -int(pid) if pid.lstrip("-").isdigit() else 0)
             if best is None or rank > best[0]:
                 best = (rank, pid)
