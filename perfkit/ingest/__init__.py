@@ -1,0 +1,65 @@
+"""Ingest: from the bytes of a profiler's file to a Trace.
+
+What a file is, is told by its content. What is wrong inside a trace is a defect of the Trace; only a file of which
+nothing can be read, or that is no trace, is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfkit.errors import UsageError
+from perfkit.ingest.directory import Found, choose, find, rank_in_name
+from perfkit.ingest.source import STANDARD_INPUT, open_source
+from perfkit.ingest.torch_profiler import columns_for, read_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from perfkit.ingest.source import Target
+    from perfkit.model.trace import Trace
+
+__all__ = ["Found", "find", "load"]
+
+
+def load(
+    path: Target,
+    *,
+    rank: int | None = None,
+    fields: Iterable[str] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Trace:
+    """Read a trace.
+
+    Args:
+        path: A file, a folder, ``-`` for standard input, or a binary file object (left open).
+        rank: Which trace of a folder to read; by default that of the lowest rank. A single trace must be of this rank.
+        fields: Names of further columns (`perfkit.model.columns.COLUMNS`) to read; `DEFAULT_FIELDS` if None.
+        progress: Called some ten times a second with the bytes read so far, and how many there are (None if not known).
+
+    Returns:
+        The trace, with the defects of the file.
+
+    Raises:
+        UnreadableTraceError: The file cannot be opened or decompressed, is empty, or breaks off before its first event.
+        UnknownFormatError: It is not a trace; the message says what it looks like.
+        UsageError: There is no such rank or field.
+    """
+    columns = columns_for(fields)
+    by_name: int | None = None
+    if isinstance(path, (str, os.PathLike)) and os.fspath(path) != STANDARD_INPUT:
+        if Path(path).is_dir():
+            path = choose(path, rank).path
+        by_name = rank_in_name(os.fspath(path))
+    with open_source(path) as source:
+        trace = read_trace(source, columns, progress)
+    if trace.rank is None and by_name is not None:
+        trace = replace(trace, rank=by_name)
+    if rank is not None and trace.rank != rank:
+        holds = "does not say its rank" if trace.rank is None else f"is of rank {trace.rank}"
+        message = f"{trace.path} {holds}, not {rank}: leave the rank out, or give the trace of rank {rank}"
+        raise UsageError(message)
+    return trace

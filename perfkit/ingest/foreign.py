@@ -1,0 +1,110 @@
+"""Files that are not traces: told by their first bytes, and answered with what they are and what to do instead.
+
+Nothing here opens such a file further: a pickle is named, never loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from perfkit.errors import UnknownFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["FORMATS_READ", "HEAD_BYTES", "looks_like_json", "unknown_content", "unknown_json"]
+
+FORMATS_READ: Final = "perfkit reads PyTorch Profiler traces: JSON, plain or compressed with gzip or zstd"
+
+HEAD_BYTES: Final = 4096
+"""How much of a file is looked at."""
+
+_JSON_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[\[{]")
+
+_RECORD: Final = "record one with torch.profiler and its export_chrome_trace"
+_UNPACK: Final = "unpack it, and give the trace inside"
+
+# A pattern of the first bytes, what such a file is, and what to do about it; the first match wins.
+_SIGNATURES: Final = tuple(
+    (re.compile(pattern, re.DOTALL | re.IGNORECASE), what, advice)
+    for pattern, what, advice in (
+        (rb"version https://git-lfs\.github\.com/", "a git-LFS pointer, not the file itself", "run `git lfs pull`"),
+        (rb"SQLite format 3\0", "an SQLite database, as `nsys export` writes", _RECORD),
+        (rb"NVR\0", "an Nsight Compute report (.ncu-rep)", _RECORD),
+        (rb"PK\x03\x04.*data\.pkl", "a PyTorch checkpoint, which holds weights and no trace", _RECORD),
+        (rb"PK\x03\x04", "a zip archive", _UNPACK),
+        (rb"\x80[\x02-\x05][\x00-\xff]", "a Python pickle, which perfkit never loads (loading runs code)", _RECORD),
+        (rb"\x1f\x8b|\x28\xb5\x2f\xfd", "compressed twice", "decompress it once"),
+        (rb"BZh[1-9]1AY&SY", "compressed with bzip2", "decompress it with `bunzip2`"),
+        (rb"\xfd7zXZ\0", "compressed with xz", "decompress it with `unxz`"),
+        (rb"\x04\x22\x4d\x18", "compressed with lz4", "decompress it with `lz4 -d`"),
+        (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
+        (rb".{257}ustar", "a tar archive", _UNPACK),
+        (rb".{8,32}brain\.Event:\d", "a TensorBoard event file", "give the *.pt.trace.json file beside it"),
+        (rb"PAR1", "a Parquet table", _RECORD),
+        (rb"\x7fELF|MZ\x90\x00", "an executable", _RECORD),
+        (rb"%PDF-|\x89PNG|\xff\xd8\xff|GIF8", "a document or picture", _RECORD),
+        (rb"\xff\xfe|\xfe\xff", "UTF-16 text", "convert it with `iconv -f UTF-16 -t UTF-8`"),
+        (
+            rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)",
+            "an HTML page, as a server sends in place of a download",
+            "download the trace again",
+        ),
+        (rb"(?:\xef\xbb\xbf)?\s*<\?xml", "XML", _RECORD),
+        (rb"==PROF==|==WARNING==|==ERROR==", "a log of Nsight Compute", _RECORD),
+        (rb"\0+\Z", "nothing but zero bytes, as an interrupted copy leaves", "copy or record it again"),
+        (rb"[^\n\0]*?[\w\"']\s*,[^\n,\0]*,[^\n\0]*(?:\n|\Z)", "a table (CSV)", _RECORD),
+        (rb"[\t\n\r\x20-\x7e]+\Z", "text that is not JSON", _RECORD),
+    )
+)
+
+_EXTENSIONS: Final = (
+    ((".nsys-rep", ".qdrep"), "an Nsight Systems report", _RECORD),
+    ((".ncu-rep",), "an Nsight Compute report", _RECORD),
+)
+"""For content that no pattern knows; a name alone decides nothing."""
+
+# A top-level key that gives away what a JSON file is.
+_JSON_KINDS: Final = (
+    (b"nodes", "a PyTorch execution trace, which holds no times"),
+    (b"segments", "a memory snapshot"),
+    (b"nbformat", "a notebook"),
+    (b"profiles", "a speedscope profile"),
+)
+
+_KEYS_SHOWN: Final = 6
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Return whether `head` begins as a JSON object or list does."""
+    return _JSON_START.match(head) is not None
+
+
+def unknown_content(label: str, head: bytes) -> UnknownFormatError:
+    """Return the error for a file that does not begin like JSON, by its first `HEAD_BYTES`."""
+    for pattern, what, advice in _SIGNATURES:
+        if pattern.match(head[:HEAD_BYTES]):
+            return _error(label, what, advice)
+    for extensions, what, advice in _EXTENSIONS:
+        if label.lower().endswith(extensions):
+            return _error(label, what, advice)
+    return _error(label, "not JSON", _RECORD)
+
+
+def unknown_json(label: str, top: str, keys: Iterable[bytes]) -> UnknownFormatError:
+    """Return the error for JSON without trace events; `top` is ``object`` or ``list``, `keys` are the object's."""
+    known = list(keys)
+    if top == "list":
+        return _error(label, "a JSON list whose elements are not trace events", _RECORD)
+    for key, what in _JSON_KINDS:
+        if key in known:
+            return _error(label, what, _RECORD)
+    shown = ", ".join(repr(key[:40].decode("utf-8", "replace")) for key in known[:_KEYS_SHOWN])
+    more = f" and {len(known) - _KEYS_SHOWN:,} more" if len(known) > _KEYS_SHOWN else ""
+    what = f'a JSON object without "traceEvents": its keys are {shown}{more}' if known else "an empty JSON object"
+    return _error(label, what, _RECORD)
+
+
+def _error(label: str, what: str, advice: str) -> UnknownFormatError:
+    return UnknownFormatError(f"{label} is not a trace but {what}: {advice}. {FORMATS_READ}.")
