@@ -1,7 +1,7 @@
 """The scanner of Chrome-trace JSON in pure Python: what is used where the compiled one is not there.
 
-Bytes come in pieces of any size; events go into columns of integers. Nothing raises because of content: every fault is a
-counted defect with the offset of its first occurrence.
+Bytes come in pieces of any size; events go into columns of integers. Content raises nothing: every fault is a counted
+defect with the offset of its first occurrence.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Literal
 
-from perfkit.ingest._scan_event import EventReader, IncompleteTextError
-from perfkit.ingest._scan_text import SPACE, BrokenTextError, ValueWalk, unescape
+from perfkit.ingest._twin_event import EventReader, IncompleteTextError
+from perfkit.ingest._twin_text import LITERAL, SPACE, BrokenTextError, ValueWalk, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,10 +28,11 @@ _HEADER_KEY_LIMIT: Final = 1 << 20
 
 _BLANK: Final = re.compile(SPACE)
 _OPENER: Final = re.compile(rb"[\[{]")
-_LITERAL: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
-_PLAUSIBLE: Final = re.compile(rb"\{" + SPACE + rb'"(?:ph|cat|name|pid|tid|ts|dur|args|id|s|bp)"' + SPACE + rb":")
+_LITERAL: Final = re.compile(LITERAL)
+# Group 1 is where to go on; the second of each pair matches what can become the first, given more bytes.
+_PLAUSIBLE: Final = re.compile(rb"(\{)" + SPACE + rb'"(?:ph|cat|name|pid|tid|ts|dur|args|id|s|bp)"' + SPACE + rb":")
 _PLAUSIBLE_SO_FAR: Final = re.compile(rb"\{" + SPACE + rb'(?:"[a-z]{0,4}(?:"' + SPACE + rb")?)?\Z")
-_EVENTS_KEY: Final = re.compile(rb'"traceEvents"' + SPACE + rb":" + SPACE + rb"\[")
+_EVENTS_KEY: Final = re.compile(rb'"traceEvents"' + SPACE + rb":" + SPACE + rb"(\[)")
 _EVENTS_KEY_SO_FAR: Final = re.compile(rb'"(?:[a-zE]{0,11}|traceEvents"' + SPACE + rb"(?::" + SPACE + rb")?)\Z")
 
 
@@ -171,11 +172,11 @@ class Scanner:
     def _note(self, kind: str, position: int) -> None:
         self._defects.note(kind, self._base + position)
 
-    def _peek(self) -> int:
-        """Skip white space; the next byte, or -1 at the end of what is there."""
+    def _peek(self) -> bytes:
+        """Skip white space; the next byte, or none at the end of what is there."""
         match = _BLANK.match(self._buffer, self._position)
         self._position = match.end() if match else self._position
-        return self._buffer[self._position] if self._position < len(self._buffer) else -1
+        return self._buffer[self._position : self._position + 1]
 
     # Each step reads on from `_position` and says whether there is more to do with the bytes that are there.
 
@@ -187,15 +188,15 @@ class Scanner:
             elif not self._finished and _BOM.startswith(head):
                 return False
         char = self._peek()
-        if char < 0:
+        if not char:
             return False
-        if char not in b"[{":
+        if char not in (b"[", b"{"):
             if not self._defects.has("trailing_data"):
                 self._note("trailing_data", self._position)
             opener = _OPENER.search(self._buffer, self._position)
             self._position = opener.start() if opener else len(self._buffer)
             return opener is not None
-        self._in_list = char == 0x5B
+        self._in_list = char == b"["
         self.top = self.top or ("list" if self._in_list else "object")
         if self._in_list:
             self._enter_events()
@@ -233,14 +234,14 @@ class Scanner:
 
     def _object(self) -> bool:
         char = self._peek()
-        if char < 0:
+        if not char:
             return False
-        if char == 0x7D:
+        if char == b"}":
             self._end_members()
             self._step = self._between
-        elif char == 0x2C:
+        elif char == b",":
             self._take_comma()
-        elif char == 0x22:
+        elif char == b'"':
             self._begin_member()
             self._capture = _Capture(self._base + self._position, _HEADER_KEY_LIMIT)
             self._step = self._object_key
@@ -271,21 +272,21 @@ class Scanner:
 
     def _object_colon(self) -> bool:
         char = self._peek()
-        if char == 0x3A:
+        if char == b":":
             self._position += 1
             self._step = self._object_value
-        elif char >= 0:
+        elif char:
             self._break_object(self._position)
-        return char >= 0
+        return bool(char)
 
     def _object_value(self) -> bool:
         char = self._peek()
-        if char == 0x5B and self._key == b"traceEvents":
+        if char == b"[" and self._key == b"traceEvents":
             self._enter_events()
-        elif char >= 0:
+        elif char:
             self._capture = _Capture(self._base + self._position, _HEADER_VALUE_LIMIT)
             self._step = self._object_value_rest
-        return char >= 0
+        return bool(char)
 
     def _object_value_rest(self) -> bool:
         start = self._position
@@ -322,7 +323,7 @@ class Scanner:
         """Look for `wanted`, also where it begins in these bytes and ends in the next."""
         match = wanted.search(self._buffer, self._position)
         if match is not None:
-            self._position = match.end() - 1 if wanted is _EVENTS_KEY else match.start()
+            self._position = match.start(1)
             found()
             return True
         match = so_far.search(self._buffer, self._position)
@@ -333,17 +334,17 @@ class Scanner:
 
     def _array(self) -> bool:
         char = self._peek()
-        if char < 0:
+        if not char:
             return False
-        if char == 0x7B:
+        if char == b"{":
             self._begin_member()
             self._step = self._event
-        elif char == 0x2C:
+        elif char == b",":
             self._take_comma()
-        elif char == 0x5D:
+        elif char == b"]":
             self._end_members()
             self._step = self._between if self._in_list else self._object
-        elif char == 0x7D:
+        elif char == b"}":
             self._note("event_not_object", self._position)
             self._position += 1
         else:
