@@ -51,6 +51,7 @@ class Row:
     tid: int
     correlation: int | None = None
     external: int | None = None
+    python: tuple[int, int | None] | None = None  # of a stack frame: its id and its caller's
     args: dict[str, object] = field(default_factory=dict)
     step: int | None = None
 
@@ -65,6 +66,7 @@ class HostThread:
         self.syncs: list[tuple[int, int]] = []
         self.labels = [Label(SILENT)]
         self.externals: list[int] = []
+        self.frames: list[int] = []
 
     def spend(self, ns: int) -> None:
         """Passes `ns` of time."""
@@ -106,6 +108,7 @@ class ProcessState:
         self.kernels: set[str] = set()
         self.correlation = origin
         self.external = 3 * origin + 11 * program.pid
+        self.frames = 0
         self.step: int | None = 0
 
     def thread(self, name: str) -> HostThread:
@@ -189,11 +192,13 @@ class HostMachine:
         name: str,
         label: int,
         children: Sequence[do.Action],
+        *,
+        python: tuple[int, int | None] | None = None,
     ) -> Run:
         start = thread.clock
         with thread.within(Label(label)):
             yield from self._all(process, thread, children)
-        self._record(process, thread, category, name, start)
+        self._record(process, thread, category, name, start).python = python
 
     def _annotation(self, process: ProcessState, thread: HostThread, action: do.Annotation) -> Run:
         return self._nested(process, thread, "user_annotation", action.name, PYTHON, action.children)
@@ -201,7 +206,16 @@ class HostMachine:
     def _frame(self, process: ProcessState, thread: HostThread, action: do.Frame) -> Run:
         if not self.workload.stacks:
             return self._all(process, thread, action.children)
-        return self._nested(process, thread, "python_function", action.name, PYTHON, action.children)
+        return self._stacked(process, thread, action.name, PYTHON, action.children)
+
+    def _stacked(
+        self, process: ProcessState, thread: HostThread, name: str, label: int, children: Sequence[do.Action]
+    ) -> Run:
+        process.frames += 1
+        number, caller = process.frames, thread.frames[-1] if thread.frames else None
+        thread.frames.append(number)
+        yield from self._nested(process, thread, "python_function", name, label, children, python=(number, caller))
+        thread.frames.pop()
 
     def _loader(self, process: ProcessState, thread: HostThread, action: do.Loader) -> Run:
         kind = "_MultiProcessingDataLoaderIter" if action.workers else "_SingleProcessDataLoaderIter"
@@ -212,10 +226,12 @@ class HostMachine:
         if action.form == "module":
             function = "cuModuleLoadData" if self.workload.vendor == "cuda" else "hipModuleLoadData"
             return self._simple_call(process, thread, function, action.ns, COMPILATION)
+        if action.form == "stack":
+            name = "triton/compiler/compiler.py(81): compile"
+            return self._stacked(process, thread, name, COMPILATION, [do.Work(action.ns)])
         category, name = {
             "triton": ("user_annotation", "triton_compile: fused_add_kernel"),
             "dynamo": ("cpu_op", "compile_fx.<locals>.fw_compiler_base (dynamo_timed)"),
-            "stack": ("python_function", "triton/compiler/compiler.py(81): compile"),
         }[action.form]
         return self._nested(process, thread, category, name, COMPILATION, [do.Work(action.ns)])
 

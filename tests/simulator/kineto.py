@@ -126,6 +126,13 @@ class Renderer:
         args: Fields = []
         if row.external is not None:
             args.append((external, self.numbers.identity(row.external)))
+            if row.category == "cpu_op" and self.style.extras:
+                args += [("Record function id", "0"), ("Sequence number", "12"), ("Fwd thread id", "0")]
+                args.append(("Ev Idx", self.numbers.identity(row.external)))
+        if row.python is not None:
+            number, caller = row.python
+            args.append(("Python id", self.numbers.identity(number)))
+            args.append(("Python parent id", "null" if caller is None else self.numbers.identity(caller)))
         if row.category in CALLS:
             args.append(("cbid", "211"))
         if row.category in GPU:
@@ -146,8 +153,8 @@ class Renderer:
     def flow(self, call: Row, activity: Row) -> Iterator[str]:
         """The arrow from a call to what it launched."""
         category = "async" if self.style.old_names else "ac2g"
-        identity = self.numbers.identity(call.correlation or 0)
         for phase, row in (("s", call), ("f", activity)):
+            identity = self.numbers.identity(call.correlation or 0)
             fields = [("ph", f'"{phase}"'), ("id", identity), ("pid", str(row.pid)), ("tid", str(row.tid))]
             fields += [
                 ("ts", self.number(self.numbers.time(row.start))),
@@ -157,9 +164,9 @@ class Renderer:
             yield self.event([*fields, ("bp", '"e"')] if phase == "f" else fields)
 
 
-def extra_rows(machine: Machine) -> Iterator[Row]:
+def extra_rows(machine: Machine, rows: list[Row]) -> Iterator[Row]:
     """Rows that are no work: sync rows, step marks as the device saw them."""
-    for row in machine.rows:
+    for row in rows:
         if row.category in CALLS and row.name.endswith("StreamSynchronize"):
             yield Row("cuda_sync", "Stream Sync", row.start, row.end, machine.processes[0].program.devices[0], -1)
         if row.name.startswith("ProfilerStep#"):
@@ -176,17 +183,19 @@ def metadata(machine: Machine, renderer: Renderer) -> Iterator[str]:
             yield renderer.event([*fields, ("tid", "0")], [("name", name)])
 
 
-def event_texts(machine: Machine, style: Style) -> list[str]:
-    """Every event of the file as JSON text."""
-    renderer = Renderer(style, Plain(EPOCH_NS if style.absolute else 0))
-    texts = list(metadata(machine, renderer)) if style.extras else []
-    texts += [renderer.row(row) for row in machine.rows]
-    texts += [renderer.row(activity.row) for activity in machine.activities]
+def event_texts(machine: Machine, renderer: Renderer, step: int | None = None) -> list[str]:
+    """The file's events as JSON text; with `step` only those of that step, counted from 1."""
+    style = renderer.style
+    rows = [row for row in machine.rows if step in (None, row.step)]
+    activities = [a for a in machine.activities if step in (None, a.row.step)]
+    texts = list(metadata(machine, renderer)) if style.extras and step is None else []
+    texts += [renderer.row(row) for row in rows]
+    texts += [renderer.row(activity.row) for activity in activities]
     if style.flows:
-        linked = [(a.launch, a.row) for a in machine.activities if a.launch is not None]
+        linked = [(a.launch, a.row) for a in activities if a.launch is not None]
         texts += [text for call, row in linked for text in renderer.flow(call, row)]
     if style.extras and not style.old_names:
-        texts += [renderer.row(row) for row in extra_rows(machine)]
+        texts += [renderer.row(row) for row in extra_rows(machine, rows)]
     if style.shuffled is not None:
         random.Random(style.shuffled).shuffle(texts)
     return texts
@@ -209,5 +218,6 @@ def write(machine: Machine, path: Path, style: Style | None = None) -> None:
     devices = [d for process in machine.processes for d in process.program.devices]
     head, tail = frame(style, 0 if style.absolute else EPOCH_NS, devices)
     separator = "," if style.layout == "compact" else ",\n  "
-    data = (head + separator.join(event_texts(machine, style)) + tail).encode()
+    renderer = Renderer(style, Plain(EPOCH_NS if style.absolute else 0))
+    data = (head + separator.join(event_texts(machine, renderer)) + tail).encode()
     path.write_bytes(gzip.compress(data, 1, mtime=0) if path.suffix == ".gz" else data)

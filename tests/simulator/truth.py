@@ -83,6 +83,10 @@ def _timeline(device: int, activities: list[Activity], span: tuple[int, int]) ->
     idle: dict[str, int] = collections.Counter()
     running: dict[str, int] = collections.Counter()
     points = sorted(changes)
+    starting: dict[int, list[Activity]] = collections.defaultdict(list)
+    for a in activities:
+        starting[a.row.start].append(a)
+    ending = {(a.row.end, a.row.tid) for a in activities}
     for here, there in itertools.pairwise(points):
         for change, kind in changes[here]:
             running[kind] += change
@@ -90,19 +94,22 @@ def _timeline(device: int, activities: list[Activity], span: tuple[int, int]) ->
         if kind:
             spent[kind] += there - here
         else:
-            idle.update(_explain(here, there, activities))
+            idle.update(_explain(here, min(starting[there], key=lambda a: a.row.correlation or 0), ending))
     unlinked = sum(a.launch is None for a in activities)
     known = {cause: ns for cause, ns in idle.items() if ns}
     return Timeline(device, start, end, {k: ns for k, ns in spent.items() if ns}, known, unlinked)
 
 
-def _explain(gap_start: int, gap_end: int, activities: list[Activity]) -> dict[str, int]:
-    """The ns of a gap by cause, from who launched the activity that ends it and what that thread was doing."""
-    g = min((a for a in activities if a.row.start == gap_end), key=lambda a: a.row.correlation or 0)
+def _explain(gap_start: int, g: Activity, ending: set[tuple[int, int]]) -> dict[str, int]:
+    """The ns of the gap before `g` by cause, from who launched it and what that thread was doing.
+
+    `ending` holds when and on which stream anything ended.
+    """
+    gap_end = g.row.start
     if g.launch is None or g.thread is None:
         return {"unattributed_no_launch": gap_end - gap_start}
     if g.launch.end <= gap_start:
-        same = any(a.row.end == gap_start and a.row.tid == g.row.tid for a in activities)
+        same = (gap_start, g.row.tid) in ending
         cause = "queued_same_stream" if same else "queued_cross_stream"
         return {"queued_in_graph" if "GraphLaunch" in g.launch.name else cause: gap_end - gap_start}
     returned = min(g.launch.end, gap_end)

@@ -1,0 +1,1 @@
+"""The simulator and the slow attribution, each held against the other and against cases worked out by hand."""
