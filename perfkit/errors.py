@@ -36,7 +36,7 @@ class UnknownFormatError(PerfkitError):
     """The file is not a trace that perfkit reads. The message says what it looks like, and which formats are read."""
 
 
-class MissingExtraError(PerfkitError):
+class MissingExtraError(PerfkitError, ImportError):
     """A package that this call needs is not installed. The message names the extra that brings it."""
 
     def __init__(self, purpose: str, extra: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from perfkit.errors import MissingExtraError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -22,9 +24,12 @@ class Table(tuple[Record, ...]):
         """Return the records as a DataFrame, one column a field.
 
         Raises:
-            ImportError: pandas is not installed (``pip install 'perfkit[tables]'``).
+            MissingExtraError: pandas is not installed (``pip install 'perfkit[tables]'``).
         """
-        import pandas as pd  # noqa: PLC0415  heavy, and only needed here
+        try:
+            import pandas as pd  # heavy, and only needed here
+        except ImportError as error:
+            raise MissingExtraError("to_pandas()", "tables") from error
 
         records: list[dict[str, Any]] = [asdict(record) for record in self]  # type: ignore[call-overload]
         return pd.DataFrame.from_records(records)

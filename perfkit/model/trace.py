@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from perfkit.errors import MissingExtraError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -128,7 +130,9 @@ class Trace:
 
     def __repr__(self) -> str:
         """Say what it is in one line."""
-        return f"<Trace {self.path!r}: {len(self):,} rows of {self.events:,} events, {len(self.defects)} kinds of defect>"
+        return (
+            f"<Trace {self.path!r}: {len(self):,} rows of {self.events:,} events, {len(self.defects)} kinds of defect>"
+        )
 
     def rows(self, *categories: Category) -> NDArray[np.int64]:
         """Return the indices of the rows of these categories, ascending."""
@@ -140,9 +144,12 @@ class Trace:
         """Return every row with names resolved; as large as the trace, so meant for small ones.
 
         Raises:
-            ImportError: pandas is not installed (``pip install 'perfkit[tables]'``).
+            MissingExtraError: pandas is not installed (``pip install 'perfkit[tables]'``).
         """
-        import pandas as pd  # noqa: PLC0415  heavy, and only needed here
+        try:
+            import pandas as pd  # heavy, and only needed here
+        except ImportError as error:
+            raise MissingExtraError("to_pandas()", "tables") from error
 
         frame = pd.DataFrame(dict(self.columns))
         frame["name"] = [self.strings[index] for index in self.columns["name"].tolist()]
