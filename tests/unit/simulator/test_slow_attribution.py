@@ -167,8 +167,8 @@ def mark(number: int, start: float, end: float) -> dict[str, Any]:
 
 def test_steps_end_with_the_last_activity_launched_in_them(tmp_path: Path) -> None:
     assert steps_of(tmp_path, []) == []
-    # The first is dropped; the launch at 40 comes after the last mark's end and belongs to none.
-    assert steps_of(tmp_path, [mark(1, 0, 15), mark(2, 15, 25), mark(3, 25, 35)]) == [
+    # The first is dropped. The launch at 30 is already of step 3; the one at 40 comes after the last mark: of none.
+    assert steps_of(tmp_path, [mark(1, 0, 15), mark(2, 15, 30), mark(3, 30, 35)]) == [
         ("ProfilerStep#2", 9, 32),
         ("ProfilerStep#3", 32, 42),
     ]
