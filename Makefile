@@ -8,9 +8,8 @@ DEMO_TRACE ?= $(firstword $(sort $(wildcard traces/loader_bound_*.json.gz)))
 BUILD := build/cmake
 export SKBUILD_BUILD_DIR := $(BUILD)/{wheel_tag}
 
-# Isolated build environments are pinned too: pip before 25.3 reads the first name there, later ones the second.
+# Nothing is built in isolation below, so this pins the build too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
-export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip --quiet
 
