@@ -8,7 +8,7 @@ class Scanner:
 
     Bytes come in pieces of any size; events go into columns of integers. Nothing raises because of content: every fault
     is a counted defect with the offset of its first occurrence. The GIL is released while bytes are scanned; a call
-    from another thread meanwhile raises RuntimeError. `perfkit.ingest._scan_twin` gives the same results without a compiler.
+    from another thread meanwhile raises RuntimeError. `perfkit.ingest._scan_twin` gives the same without a compiler.
     """
 
     def __init__(self, columns: Sequence[tuple[str, str, tuple[str, ...], str]]) -> None:
