@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from perfkit.attribute.intervals import Union, spread
-from perfkit.model.attribution import IDLE_CAUSES
+from perfkit.model.attribution import BUSY_CLASSES, IDLE_CAUSES
 from perfkit.model.trace import Category
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ LONG_NS: Final = 1_000_000
 """Above this an operator that launches nothing is host compute, and a kernel's first launch is initialization."""
 
 
-CODE: Final = {cause: code for code, cause in enumerate(IDLE_CAUSES)}
-"""Idle cause to the small integer that stands for it in arrays."""
+CODE: Final = {name: code for code, name in enumerate((*IDLE_CAUSES, *BUSY_CLASSES))}
+"""Idle cause or busy class to the small integer that stands for it in arrays."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,7 @@ def gaps_between(union: Union, low: int, high: int) -> tuple[Ints, Ints]:
 
 def by_cause(totals: Ints) -> dict[str, int]:
     """Name the causes that occur."""
-    return {cause: int(totals[code]) for cause, code in CODE.items() if totals[code]}
+    return {cause: int(totals[CODE[cause]]) for cause in IDLE_CAUSES if totals[CODE[cause]]}
 
 
 def lead_times(work: Work, process: int, low: int, high: int) -> tuple[int, int]:
@@ -197,7 +197,7 @@ def lead_times(work: Work, process: int, low: int, high: int) -> tuple[int, int]
 
 def judge(bounds: Bounds, idle: NDArray[np.int64], window_ns: int, unlinked: float) -> tuple[Confidence, str]:
     """Say how far a timeline can be trusted, and why not further."""
-    unattributed = sum(int(idle[:, code].sum()) for cause, code in CODE.items() if cause.startswith("unattributed"))
+    unattributed = sum(int(idle[:, CODE[cause]].sum()) for cause in IDLE_CAUSES if cause.startswith("unattributed"))
     if bounds.only_step:
         return "low", "only one step was recorded, so warm-up cannot be told apart"
     if unlinked > 1 - ENOUGH_LINKED:

@@ -191,13 +191,12 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """Communication kernels of one name within the window: time on the device, and the part that nothing else hid."""
+    """Communication of one name within the window; ``bytes`` 0 means that the trace does not say."""
 
     name: str
     calls: int
     device_ns: int
     bytes: int
-    group: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,73 @@
+"""Attribution: every nanosecond of a window gets one owner, on every device and in integers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from perfkit.attribute.blame import blame, blocked
+from perfkit.attribute.defects import find_defects
+from perfkit.attribute.host import Host
+from perfkit.attribute.host_timeline import read_host
+from perfkit.attribute.kernels import collectives, copies, kernels, launch_delays
+from perfkit.attribute.operators import operators
+from perfkit.attribute.places import Places
+from perfkit.attribute.steps import find_marks
+from perfkit.attribute.timeline import devices, read_device
+from perfkit.attribute.work import collect
+from perfkit.model.attribution import Attribution, Window
+from perfkit.model.table import Table
+
+if TYPE_CHECKING:
+    from perfkit.attribute.timeline import Reading
+    from perfkit.model.trace import Trace
+
+__all__ = ["attribute"]
+
+
+def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps") -> Attribution:
+    """Attribute the time of a trace.
+
+    Args:
+        trace: A trace with the default fields at least.
+        window: ``steps`` takes the recorded steps without the first (the device's span where there are none), ``device-span`` all of it
+            from the first activity to the last.
+
+    Returns:
+        The attribution; without device activity it holds the busiest host thread, and without any event no timeline.
+    """
+    host = Host(collect(trace))
+    readings, source = read_devices(host, window)
+    if not readings:
+        readings, source = read_host(host, window)
+    places = Places(host)
+    inside = np.sort(np.concatenate([np.empty(0, np.int64), *(reading.inside for reading in readings)]))
+    timelines = Table(reading.timeline for reading in readings)
+    return Attribution(
+        window=Window(
+            kind=timelines[0].window_kind if timelines else "host-span",
+            source=source,
+            dropped=tuple(dict.fromkeys(name for reading in readings for name in reading.dropped)),
+        ),
+        timelines=timelines,
+        blame=Table(entry for one in readings for entry in blame(host, places, one.timeline.id, one.pieces)),
+        blocked=blocked(host, readings),
+        operators=operators(host.work, places, inside),
+        kernels=kernels(host.work, inside),
+        copies=copies(host.work, inside),
+        collectives=collectives(host.work, inside),
+        launches=launch_delays(host.work, readings),
+        defects=find_defects(host, readings),
+    )
+
+
+def read_devices(host: Host, window: Literal["steps", "device-span"]) -> tuple[list[Reading], str]:
+    """Attribute every device; returns the readings and what the first one's steps were found from."""
+    readings, sources = [], []
+    for device in devices(host.work):
+        marks = find_marks(host.work, device.process)
+        reading = read_device(host, device, marks, window)
+        readings.append(reading)
+        sources.append(marks.source if reading.timeline.steps else "none")
+    return readings, sources[0] if sources else "none"

@@ -1,0 +1,117 @@
+"""The timeline of a trace without device activity: the busiest host thread, in the same vocabulary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from perfkit.attribute.blame import thread_name
+from perfkit.attribute.host import CODE, Host, Layer, Pieces, paint
+from perfkit.attribute.intervals import EMPTY, Union
+from perfkit.attribute.steps import find_marks
+from perfkit.attribute.timeline import Reading, by_cause
+from perfkit.model.attribution import BUSY_CLASSES, IDLE_CAUSES, Step, Timeline
+from perfkit.model.table import Table
+from perfkit.model.trace import Category
+
+if TYPE_CHECKING:
+    from perfkit.attribute.steps import Marks
+
+__all__ = ["read_host"]
+
+
+def read_host(host: Host, window: Literal["steps", "device-span"]) -> tuple[list[Reading], str]:
+    """Attribute the thread with most time in operators; an empty list if no thread has any event.
+
+    Operators are computation, or communication if they are collectives, except inside data loading or compilation.
+
+    Returns:
+        The reading, and what the steps were found from.
+    """
+    work = host.work
+    columns = work.trace.columns
+    cover = []
+    for thread in range(len(work.trace.threads)):
+        rows = host.of_thread(thread, Category.OPERATOR)
+        cover.append(Union.of(columns["start"][rows], columns["end"][rows]).total)
+    if not len(host.rows):
+        return [], "none"
+    thread = int(np.argmax(cover)) if any(cover) else int(columns["thread"][host.rows[0]])
+    process = int(work.process_of_thread[thread])
+    marks = find_marks(work, process)
+    edges, names, dropped = bounds(host, thread, marks if window == "steps" else None)
+    pieces = paint(edges[:1], edges[-1:], layers(host, thread), edges[1:-1], "unattributed_host_silent")
+    step_of = np.searchsorted(edges, pieces.start, "right") - 1
+    time = np.zeros((len(edges) - 1, len(CODE)), np.int64)
+    np.add.at(time, (step_of, pieces.cause), pieces.end - pieces.start)
+    total = time.sum(axis=0)
+    idle = pieces.cause < len(IDLE_CAUSES)
+    only = bool(names) and not dropped
+    timeline = Timeline(
+        id=f"{work.processes[process]}/thread {thread_name(host, thread)}",
+        kind="host_thread",
+        window_kind="steps" if names else "host-span",
+        process=work.processes[process],
+        device=-1,
+        device_name="",
+        uuid="",
+        start_ns=int(edges[0]),
+        end_ns=int(edges[-1]),
+        busy={name: int(total[CODE[name]]) for name in BUSY_CLASSES},
+        kernel_union_ns=0,
+        kernel_sum_ns=0,
+        communication_ns=int(total[CODE["exposed_communication"]]),
+        copy_ns=0,
+        idle=by_cause(total),
+        activities=0,
+        unlinked_activities=0,
+        lead_in_ns=0,
+        lead_out_ns=0,
+        confidence="low" if only else "medium",
+        confidence_reason=(
+            "only one step was recorded, so warm-up cannot be told apart"
+            if only
+            else "no device activity was recorded, so this is the busiest host thread"
+        ),
+        steps=Table(
+            Step(
+                name,
+                int(edges[index]),
+                int(edges[index + 1]),
+                {kind: int(time[index, CODE[kind]]) for kind in BUSY_CLASSES},
+                by_cause(time[index]),
+            )
+            for index, name in enumerate(names)
+        ),
+    )
+    kept = Pieces(pieces.start[idle], pieces.end[idle], pieces.cause[idle], pieces.row[idle], pieces.gap[idle])
+    return [Reading(timeline, kept, EMPTY, dropped)], marks.source if names else "none"
+
+
+def bounds(host: Host, thread: int, marks: Marks | None) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """Return the edges of the steps on a host thread, their names and the dropped ones; step k lasts until mark k + 1 begins."""
+    if marks is not None and len(marks):
+        edges = np.maximum.accumulate(np.append(marks.start, marks.end.max()))
+        drop = 1 if len(marks) > 1 else 0
+        if edges[-1] > edges[drop]:
+            return edges[drop:], marks.names[drop:], marks.names[:drop]
+    rows = host.rows[host.bounds[thread] : host.bounds[thread + 1]]
+    columns = host.work.trace.columns
+    return np.array([columns["start"][rows].min(), columns["end"][rows].max()]), (), ()
+
+
+def layers(host: Host, thread: int) -> list[Layer]:
+    """Return what a host thread does, as layers in order of precedence."""
+    columns = host.work.trace.columns
+    operators = host.of_thread(thread, Category.OPERATOR)
+    ranges = host.of_thread(thread, Category.OPERATOR, Category.ANNOTATION)
+    rows = {
+        "data_loading": host.loaders(thread),
+        "compilation": host.compilations(thread),
+        "exposed_communication": ranges[host.work.names.match("host", "collective", ranges)],
+        "compute": operators,
+        "python": host.of_thread(thread, Category.PYTHON, Category.ANNOTATION),
+        "profiler_overhead": host.overhead,
+    }
+    return [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]

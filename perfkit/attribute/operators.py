@@ -1,0 +1,109 @@
+"""Device time by operator, with the module and the Python line it was launched under."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from perfkit.model.attribution import Operator
+from perfkit.model.columns import MISSING_INT
+from perfkit.model.table import Table
+from perfkit.model.trace import Category
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from perfkit.attribute.places import Places
+    from perfkit.attribute.work import Work
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["operators"]
+
+
+def operators(work: Work, places: Places, inside: Ints) -> Table[Operator]:
+    """Sum device time by the innermost operator around each launch.
+
+    Args:
+        work: The linked trace.
+        places: Look-ups on the host threads.
+        inside: Positions of the activities within the windows.
+
+    Returns:
+        Operators by device time. A backward operator without a module of its own takes its forward operator's.
+    """
+    activities, calls = work.activities, work.calls
+    linked = inside[activities.call[inside] >= 0]
+    call, which = np.unique(activities.call[linked], return_inverse=True)
+    thread, moment = calls.thread[call], calls.start[call]
+    found = {kind: np.full(len(call), -1, np.int64) for kind in ("operators", "modules", "lines")}
+    for index in np.unique(thread).tolist():
+        some = np.flatnonzero(thread == index)
+        for kind, rows in found.items():
+            rows[some] = places.innermost(kind, index, moment[some])
+    name = work.trace.columns["name"]
+    operator, line = found["operators"], found["lines"]
+    module = np.where(found["modules"] >= 0, found["modules"], forward_modules(work, places, operator))
+    where = np.where(line >= 0, name[line], -1)
+    stack = stack_lines(work, operator)
+    where = np.where(where >= 0, where, stack)
+    key = np.stack([np.where(rows >= 0, name[rows], -1) for rows in (operator, module)] + [where, stack])
+    groups, group = np.unique(key, axis=1, return_inverse=True)
+    group = group.ravel()
+    device = np.bincount(which.ravel(), (activities.end - activities.start)[linked], len(call))
+    device_ns = np.bincount(group, device, groups.shape[1])
+    launches = np.bincount(group, minlength=groups.shape[1])
+    columns = work.trace.columns
+    _, first = np.unique(np.stack([group, operator]), axis=1, return_index=True)
+    duration = np.where(operator >= 0, columns["end"][operator] - columns["start"][operator], 0)
+    host_ns = np.bincount(group[first], duration[first], groups.shape[1])
+    count = np.bincount(group[first], minlength=groups.shape[1])
+    strings = work.trace.strings
+    return Table(
+        Operator(
+            name=strings[int(groups[0, index])] or "(outside operators)",
+            module=strings[int(groups[1, index])],
+            where=strings[int(groups[2, index])] if groups[3, index] < 0 else places.line_of_stack(int(operator[group == index][0])),
+            calls=int(count[index]),
+            device_ns=int(device_ns[index]),
+            host_ns=int(host_ns[index]),
+            launches=int(launches[index]),
+        )
+        for index in np.argsort(-device_ns, kind="stable").tolist()
+    )
+
+
+def stack_lines(work: Work, operator: Ints) -> Ints:
+    """Return the string of each operator's recorded call stack, or -1."""
+    if "call_stack" not in work.trace.columns:
+        return np.full(len(operator), -1, np.int64)
+    stack = work.trace.columns["call_stack"]
+    return np.where(operator >= 0, stack[operator], -1).clip(-1).astype(np.int64)
+
+
+def forward_modules(work: Work, places: Places, operator: Ints) -> Ints:
+    """Return for backward operators the module row of the forward operator with the same sequence number, else -1."""
+    columns = work.trace.columns
+    answer = np.full(len(operator), -1, np.int64)
+    if "sequence" not in columns or not len(operator):
+        return answer
+    rows = work.trace.rows(Category.OPERATOR)
+    rows = rows[columns["sequence"][rows] != MISSING_INT]
+    rows = rows[np.argsort(columns["start"][rows], kind="stable")]
+    sequence = columns["sequence"][rows]
+    wanted = np.full(len(operator), MISSING_INT)
+    for index in np.unique(columns["thread"][operator[operator >= 0]]).tolist():
+        some = np.flatnonzero((operator >= 0) & (columns["thread"][operator] == index))
+        numbered = rows[columns["thread"][rows] == index]
+        position = np.searchsorted(columns["start"][numbered], columns["start"][operator[some]], "right") - 1
+        held = (position >= 0) & (columns["end"][numbered[position]] >= columns["end"][operator[some]]) if len(numbered) else position >= 0
+        wanted[some[held]] = columns["sequence"][numbered[position[held]]]
+    known, first = np.unique(sequence, return_index=True)
+    index = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
+    backward = np.flatnonzero((known[index] == wanted) & (wanted != MISSING_INT)) if len(known) else np.empty(0, np.int64)
+    forward = rows[first[index[backward]]]
+    for thread in np.unique(columns["thread"][forward]).tolist():
+        some = columns["thread"][forward] == thread
+        answer[backward[some]] = places.innermost("modules", thread, columns["start"][forward[some]])
+    return answer

@@ -1,0 +1,75 @@
+"""Where in the user's program something happened: operator, module and Python line around a moment on a thread."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from perfkit.attribute.intervals import Nest
+from perfkit.attribute.names import patterns
+from perfkit.model.trace import Category
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from perfkit.attribute.host import Host
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["Places"]
+
+FRAME = re.compile(r"\(\d+\): ")
+
+
+class Places:
+    """Looks up what encloses a moment on a host thread; each thread is indexed when first asked about."""
+
+    def __init__(self, host: Host) -> None:
+        """Index nothing yet."""
+        self.host = host
+        self.operators = functools.cache(self._operators)
+        self.modules = functools.cache(self._modules)
+        self.lines = functools.cache(self._lines)
+
+    def _nest(self, rows: Ints) -> tuple[Ints, Nest]:
+        columns = self.host.work.trace.columns
+        return rows, Nest(columns["start"][rows], columns["end"][rows])
+
+    def _operators(self, thread: int) -> tuple[Ints, Nest]:
+        return self._nest(self.host.of_thread(thread, Category.OPERATOR))
+
+    def _modules(self, thread: int) -> tuple[Ints, Nest]:
+        rows = self.host.of_thread(thread, Category.PYTHON)
+        return self._nest(rows[self.host.work.names.match("python", "module", rows)])
+
+    def _lines(self, thread: int) -> tuple[Ints, Nest]:
+        rows = self.host.of_thread(thread, Category.PYTHON)
+        return self._nest(rows[~self.host.work.names.match("python", "library", rows)])
+
+    def innermost(self, kind: str, thread: int, times: Ints) -> Ints:
+        """Return the row of the innermost ``operators``, ``modules`` or ``lines`` event around each time on a thread, or -1."""
+        rows, nest = getattr(self, kind)(thread)
+        position = nest.innermost(times)
+        return np.where(position >= 0, rows[position], -1) if len(rows) else position
+
+    def line_at(self, thread: int, time: int) -> str:
+        """Return the user's Python line around a moment, or an empty string where the trace has no stacks."""
+        moment = np.array([time])
+        row = int(self.innermost("lines", thread, moment)[0])
+        trace = self.host.work.trace
+        if row >= 0:
+            return trace.strings[int(trace.columns["name"][row])]
+        operator = int(self.innermost("operators", thread, moment)[0])
+        return self.line_of_stack(operator) if operator >= 0 else ""
+
+    def line_of_stack(self, row: int) -> str:
+        """Return the user's line of an operator's recorded call stack (innermost frame first, as traces up to 2022 have it)."""
+        trace = self.host.work.trace
+        if "call_stack" not in trace.columns:
+            return ""
+        frames = trace.strings[int(trace.columns["call_stack"][row])].split(";")
+        library = patterns()["python"]["library"]
+        return next((frame for frame in frames if FRAME.search(frame) and not library.search(frame)), "")
