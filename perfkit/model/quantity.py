@@ -35,9 +35,9 @@ def percent(part: float, whole: float = 1.0, *, digits: int = 1) -> str:
     return f"{value:.{digits}f} %"
 
 
-def count(number: int, noun: str) -> str:
-    """Return ``1 gap`` or ``1,234 gaps``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return ``1 gap`` or ``1,234 gaps``; ``plural`` is for nouns that do not just take an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def _scaled(value: float, units: tuple[tuple[int, str], ...]) -> str:

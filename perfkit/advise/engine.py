@@ -1,0 +1,50 @@
+"""Evaluates the rules over an Attribution and ranks what they find."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perfkit.advise.next_steps import propose
+from perfkit.advise.rules import RULES
+from perfkit.advise.verdict import pronounce
+from perfkit.model.advice import Advice
+from perfkit.model.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from perfkit.advise.rule import Rule
+    from perfkit.model.attribution import Attribution, Timeline
+
+__all__ = ["advise"]
+
+
+def advise(attribution: Attribution, rules: Iterable[Rule] = RULES) -> Advice:
+    """Find what costs time, largest first, and sum it up in a sentence.
+
+    Args:
+        attribution: Where the time goes.
+        rules: The rules to evaluate.
+
+    Returns:
+        The advice; it has no findings where nothing is worth anybody's time.
+    """
+    found = [(rule, finding) for rule in rules for finding in rule.evaluate(attribution)]
+    found.sort(key=lambda pair: (-pair[1].saving_ns, pair[1].rule))
+    findings = Table(finding for _, finding in found)
+    timeline = main_timeline(attribution, findings[0].timeline if findings else "")
+    symptom = found[0][0].symptom if found else ""
+    return Advice(
+        verdict=pronounce(attribution, timeline, symptom, findings[0] if findings else None),
+        timeline=timeline.id if timeline else "",
+        findings=findings,
+        next_steps=propose(attribution, timeline, findings),
+    )
+
+
+def main_timeline(attribution: Attribution, wanted: str) -> Timeline | None:
+    """Return the timeline of this id, or else the one that computes the smallest part of its window."""
+    timelines = [timeline for timeline in attribution.timelines if timeline.window_ns]
+    if wanted:
+        return next(timeline for timeline in timelines if timeline.id == wanted)
+    return min(timelines, key=lambda timeline: timeline.busy.get("compute", 0) / timeline.window_ns, default=None)

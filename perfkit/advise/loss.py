@@ -1,0 +1,151 @@
+"""Time lost to a set of causes on the timeline that loses the most to them, and the sentences that prove it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from perfkit.model.advice import Finding
+from perfkit.model.quantity import count, duration, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Literal
+
+    from perfkit.model.attribution import Attribution, Blame, Timeline
+
+__all__ = ["LEAST_NS", "LEAST_SHARE", "Loss", "largest_loss", "quote", "subject"]
+
+LEAST_SHARE: Final = 0.01
+"""A loss below this part of the window is not worth anybody's time."""
+LEAST_NS: Final = 50_000
+"""A loss below this is within what a profiler adds by itself: about a microsecond for each of some tens of records."""
+
+_LONGEST_NAME: Final = 100
+_MOST_CULPRITS: Final = 3
+_LEAST_CULPRIT: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Time lost on one timeline: idle time and exposed work of the given causes."""
+
+    attribution: Attribution
+    timeline: Timeline
+    causes: tuple[str, ...]
+    ns: int
+
+    @property
+    def share(self) -> float:
+        """Part of the timeline's window, 0 to 1."""
+        return self.ns / self.timeline.window_ns
+
+    def blame(self) -> list[Blame]:
+        """Return the host events that the loss is owed to, the worst first."""
+        rows = [row for row in self.attribution.blame if row.timeline == self.timeline.id and row.cause in self.causes]
+        return sorted(rows, key=lambda row: -row.ns)
+
+    def amount(self) -> str:
+        """Say how much is lost, and on which timeline where there are several."""
+        window, steps = self.timeline.window_ns, len(self.timeline.steps)
+        if steps > 1:
+            text = (
+                f"{duration(self.ns / steps)} of each {duration(window / steps)} step ({percent(self.ns, window)}), "
+                f"{duration(self.ns)} over {count(steps, 'step')}"
+            )
+        else:
+            whole = "the one step" if steps else "the window"
+            text = f"{duration(self.ns)} of {whole} of {duration(window)} ({percent(self.ns, window)})"
+        if len(self.attribution.timelines) == 1:
+            return f"{text}."
+        return f"{text} on {subject(self.attribution, self.timeline)}; {self._elsewhere()}."
+
+    def culprits(self) -> tuple[str, ...]:
+        """Say which host events the loss is owed to, in one sentence, or none where the trace names no event."""
+        rows = [row for row in self.blame() if row.event and row.ns >= _LEAST_CULPRIT * self.ns]
+        if not rows:
+            return ()
+        threads = {row.thread for row in rows[:_MOST_CULPRITS]}
+        named = [
+            f"{quote(row.event)}{f' at {quote(row.where)}' if row.where else ''} "
+            f"({percent(row.ns, self.ns, digits=0)} of it, {count(row.gaps, 'gap')})"
+            for row in rows[:_MOST_CULPRITS]
+        ]
+        thread = f" on {quote(threads.pop())}" if len(threads) == 1 and "" not in threads else ""
+        return (f"Meanwhile the host was in {', '.join(named)}{thread}.",)
+
+    def finding(
+        self,
+        rule: str,
+        title: str,
+        *,
+        evidence: tuple[str, ...],
+        fix: str,
+        safety: Literal["safe", "check", "lossy"],
+        where: str | None = None,
+    ) -> Finding:
+        """Make the Finding: without a replay, the saving is anything up to all that was lost."""
+        culprit = next((row.where or row.event for row in self.blame() if row.where or row.event), "")
+        return Finding(
+            rule=rule,
+            title=title,
+            timeline=self.timeline.id,
+            where=culprit if where is None else where,
+            share=self.share,
+            saving_ns=self.ns,
+            saving_low_ns=0,
+            saving_high_ns=self.ns,
+            evidence=(self.amount(), *evidence),
+            fix=fix,
+            safety=safety,
+            command="",
+        )
+
+    def _elsewhere(self) -> str:
+        """Say what the same causes cost the other timelines."""
+        others = [
+            lost_ns(other, self.causes) / other.window_ns
+            for other in self.attribution.timelines
+            if other.id != self.timeline.id and other.window_ns
+        ]
+        if not others:
+            return "the others have no activity in the window"
+        low, high = percent(min(others)), percent(max(others))
+        return f"the others lose {low if low == high else f'{low} to {high}'}"
+
+
+def lost_ns(timeline: Timeline, causes: Collection[str]) -> int:
+    """Return the time of a timeline that idle causes and busy classes of these names own."""
+    return sum(timeline.idle.get(cause, 0) + timeline.busy.get(cause, 0) for cause in causes)
+
+
+def largest_loss(attribution: Attribution, causes: tuple[str, ...], *, least_share: float = LEAST_SHARE) -> Loss | None:
+    """Return the loss to these causes on the timeline where it is largest, or None where it is too small to matter."""
+    losses = [
+        Loss(attribution, timeline, causes, lost_ns(timeline, causes))
+        for timeline in attribution.timelines
+        if timeline.window_ns
+    ]
+    largest = max(losses, key=lambda loss: loss.ns, default=None)
+    if largest is None or largest.ns < LEAST_NS or largest.share < least_share:
+        return None
+    return largest
+
+
+def subject(attribution: Attribution, timeline: Timeline) -> str:
+    """Name a timeline within a sentence: ``the GPU``, ``GPU 3``, ``GPU 0 of process 71``, ``the busiest thread``."""
+    timelines = attribution.timelines
+    if timeline.kind == "host_thread":
+        same = [other for other in timelines if other.kind == "host_thread"]
+        return "the busiest thread" if len(same) == 1 else f"the busiest thread of process {quote(timeline.process)}"
+    if len(timelines) == 1:
+        return "the GPU"
+    if sum(other.device == timeline.device for other in timelines) == 1:
+        return f"GPU {timeline.device}"
+    return f"GPU {timeline.device} of process {quote(timeline.process)}"
+
+
+def quote(name: str) -> str:
+    """Set a name from the trace between backticks, shortened, with no backtick inside."""
+    plain = name.replace("`", "'")
+    return f"`{plain if len(plain) <= _LONGEST_NAME else f'{plain[: _LONGEST_NAME - 3]}...'}`"

@@ -1,0 +1,35 @@
+"""What a rule is: a fault that can be told from an Attribution, and how to put it to a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from perfkit.model.advice import Finding
+    from perfkit.model.attribution import Attribution
+
+__all__ = ["Rule"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One fault.
+
+    Attributes:
+        code: Such as ``PK101``.
+        name: The fault in words joined by hyphens, such as ``loader-starves-device``.
+        title: The fault in a few words, as a sentence without its full stop.
+        symptom: What a device (or thread) with this fault does, to follow its name: ``waits for data``.
+        documentation: What `perfkit explain` prints: What it does, Why it is slow, Example, Fix, Fix safety.
+        evaluate: Finds the fault in an Attribution: at most one Finding, nothing where it costs too little.
+    """
+
+    code: str
+    name: str
+    title: str
+    symptom: str
+    documentation: str
+    evaluate: Callable[[Attribution], Iterable[Finding]]

@@ -1,0 +1,86 @@
+"""PK601 exposed-communication: the device does nothing but communicate.
+
+What it does:
+    Counts the time in which a device ran a collective or a transfer between
+    devices, and no other kernel. Communication that runs beside computation
+    costs little and is not counted.
+
+Why it is slow:
+    Part of that time moves data, the rest waits for the slowest rank to
+    arrive. The trace of one rank does not tell them apart: compare it with
+    the other ranks' traces. Gradients are reduced late if they come in one
+    large bucket, and an all-gather that is asked for only when its result is
+    needed has nothing to hide behind.
+
+Example:
+    loss.backward()
+    for parameter in model.parameters():    # one by one, at the end
+        dist.all_reduce(parameter.grad)
+
+Fix:
+    `DistributedDataParallel` with buckets (`bucket_cap_mb`) reduces during
+    the backward pass; FSDP prefetches. Communicate less (`no_sync()` while
+    accumulating gradients, bf16 gradients), and give every rank the same
+    amount of work.
+
+Fix safety:
+    Check. Reducing in lower precision or less often changes the numbers;
+    overlap alone does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from perfkit.advise.loss import largest_loss, quote
+from perfkit.advise.rule import Rule
+from perfkit.model.quantity import count, duration, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from perfkit.advise.loss import Loss
+    from perfkit.model.advice import Finding
+    from perfkit.model.attribution import Attribution
+
+__all__ = ["RULE"]
+
+MOST_COLLECTIVES: Final = 3
+
+
+def evaluate(attribution: Attribution) -> Iterator[Finding]:
+    """Find time in which a device does nothing but communicate."""
+    loss = largest_loss(attribution, ("exposed_communication",))
+    if loss is None:
+        return
+    collectives = sorted(attribution.collectives, key=lambda collective: -collective.device_ns)
+    yield loss.finding(
+        "PK601",
+        RULE.title,
+        evidence=evidence(loss),
+        fix="Overlap it with the backward pass (buckets, prefetch), communicate less, even out the ranks' work.",
+        safety="check",
+        where=collectives[0].name if collectives else "",
+    )
+
+
+def evidence(loss: Loss) -> tuple[str, ...]:
+    """Say how much of the communication is exposed, and which collectives there are."""
+    total = loss.timeline.communication_ns
+    share = percent(loss.ns, total)
+    exposed = f"Of {duration(total)} of communication {share} is exposed; moving data and waiting look the same."
+    named = ", ".join(
+        f"{quote(collective.name)} ({count(collective.calls, 'call')}, {duration(collective.device_ns)})"
+        for collective in sorted(loss.attribution.collectives, key=lambda row: -row.device_ns)[:MOST_COLLECTIVES]
+    )
+    return (exposed, f"The longest: {named}.") if named else (exposed,)
+
+
+RULE = Rule(
+    code="PK601",
+    name="exposed-communication",
+    title="Communication runs while nothing else does",
+    symptom="does nothing but communicate",
+    documentation=__doc__ or "",
+    evaluate=evaluate,
+)

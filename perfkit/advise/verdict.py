@@ -1,0 +1,66 @@
+"""The sentence to read first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from perfkit.advise.loss import subject
+from perfkit.model.quantity import duration, percent
+
+if TYPE_CHECKING:
+    from perfkit.model.advice import Finding
+    from perfkit.model.attribution import Attribution, Timeline
+
+__all__ = ["pronounce"]
+
+LARGE: Final = 0.05
+"""Part of the window from which the largest finding is the news; below it, the news is that little can be won."""
+BUSY: Final = 0.9
+"""Part of the window from which a device with no findings is simply busy."""
+SHORT_NS: Final = 1_000_000
+"""A window below this is a handful of kernels."""
+
+
+def pronounce(attribution: Attribution, timeline: Timeline | None, symptom: str, worst: Finding | None) -> str:
+    """Sum up a timeline in a sentence.
+
+    Args:
+        attribution: Where the time goes.
+        timeline: The timeline to speak of, or None where none has a window.
+        symptom: What the device does under the largest finding; empty where there is none.
+        worst: The largest finding.
+
+    Returns:
+        One sentence.
+    """
+    if timeline is None:
+        return nothing_recorded(attribution)
+    name = subject(attribution, timeline)
+    if len(attribution.timelines) > 1:
+        name = f"{name} (of {len(attribution.timelines)})"
+    name = f"{name[0].upper()}{name[1:]}"
+    period = {0: "of the time", 1: "of the step"}.get(len(timeline.steps), "of each step")
+    window = timeline.window_ns
+    if worst is None:
+        return f"{name} is busy {percent(timeline.busy_ns, window, digits=0)} {period}: {nothing_to_win(timeline)}."
+    computes = f"{percent(timeline.busy.get('compute', 0), window, digits=0)}"
+    lost = f"{symptom} {percent(worst.share, digits=0)}"
+    if worst.share < LARGE:
+        return f"{name} computes {computes} {period}; the largest loss is small: it {lost}."
+    return f"{name} {lost} {period} and computes {computes}."
+
+
+def nothing_to_win(timeline: Timeline) -> str:
+    """Say why there are no findings."""
+    if timeline.busy_ns >= BUSY * timeline.window_ns:
+        return "nothing that holds it up is worth your time"
+    if timeline.window_ns < SHORT_NS:
+        return f"{duration(timeline.window_ns)} are too short to tell anything from"
+    return "no single cause of its idle time is worth your time"
+
+
+def nothing_recorded(attribution: Attribution) -> str:
+    """Say that there is no time to attribute."""
+    if any(timeline.activities for timeline in attribution.timelines):
+        return "Nothing ran within the recorded steps: look at the whole recording with `--window device-span`."
+    return "The trace holds no activity whose time could be attributed."

@@ -1,0 +1,75 @@
+"""The command line. Commands, and with them everything heavy, are imported when they are called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from perfkit import __version__
+from perfkit.errors import PerfkitError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["cli", "main"]
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "completion": "perfkit.cli.completion",
+    "diagnose": "perfkit.cli.diagnose",
+    "explain": "perfkit.cli.explain",
+    "rules": "perfkit.cli.rules",
+}
+"""Name of each command, and the module that holds it as ``command``."""
+
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+"""What a shell reports of a program that the signal of a closed pipe has ended."""
+
+
+class LazyGroup(click.Group):
+    """Commands that are imported when they are looked up."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in order."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name]).command
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Try: perfkit diagnose trace.json.gz",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="perfkit")
+def cli() -> None:
+    """Say where the time of a slow PyTorch program goes, and what would help."""
+
+
+def main() -> None:
+    """Run the command line and end the process: 0 for success, 2 for a wrong request or unusable data."""
+    try:
+        status = cli.main(prog_name="perfkit", standalone_mode=False)
+        sys.stdout.flush()
+    except PerfkitError as error:
+        click.echo(f"perfkit: error: {error}", err=True)
+        status = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered must not fail again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = BROKEN_PIPE
+    sys.exit(status)

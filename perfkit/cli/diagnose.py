@@ -1,0 +1,121 @@
+"""``perfkit diagnose``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final, Literal
+
+import click
+
+from perfkit.cli.output import refuse_overwriting, write_file
+from perfkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TextIO
+
+    from perfkit.model.diagnosis import Diagnosis
+    from perfkit.report.pen import Pen
+
+__all__ = ["command"]
+
+Format = Literal["text", "markdown", "json"]
+
+STANDARD: Final = "-"
+FORMAT_OF_SUFFIX: Final[Mapping[str, Format]] = {".json": "json", ".md": "markdown", ".markdown": "markdown"}
+FILE_WIDTH: Final = 100
+PIPE_WIDTH: Final = 80
+
+
+@click.command(
+    "diagnose",
+    epilog="""\b
+Examples:
+  perfkit diagnose trace.json.gz
+  perfkit diagnose traces/ --rank 3
+  perfkit diagnose trace.json.gz --format json | jq .verdict
+  perfkit diagnose trace.json.gz --output report.md
+  curl -s https://example.com/trace.json.gz | perfkit diagnose -""",
+)
+@click.argument("path")
+@click.option(
+    "--format",
+    "-f",
+    "form",
+    type=click.Choice(["text", "markdown", "json"]),
+    help="What to print.  [default: by the suffix of --output, else text]",
+)
+@click.option(
+    "--window",
+    type=click.Choice(["steps", "device-span"]),
+    help="Look at the recorded steps without the first, or at all of a device's activity.  [default: steps if any]",
+)
+@click.option("--top", type=click.IntRange(min=1), help="Rows of each table.  [default: as many as fit; json: all]")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write to instead of standard output.")
+@click.option("--rank", type=click.IntRange(min=0), help="Which trace of a folder.  [default: the lowest rank]")
+def command(
+    path: str,
+    form: Format | None,
+    window: Literal["steps", "device-span"] | None,
+    top: int | None,
+    output: str | None,
+    rank: int | None,
+) -> None:
+    """Say where the time of the recorded program goes.
+
+    PATH is a trace of the PyTorch Profiler (.json, .json.gz, .json.zst), a folder of such traces, or - for standard
+    input.
+    """
+    if path == STANDARD and sys.stdin.isatty():
+        message = "standard input is a terminal: pipe a trace into it, or give the path of one"
+        raise UsageError(message)
+    to_file = output is not None and output != STANDARD
+    if output is not None and to_file and path != STANDARD:
+        refuse_overwriting(output, path)
+    form = form or FORMAT_OF_SUFFIX.get(PurePath(output or "").suffix.lower(), "text")
+    diagnosis = read(path, window, rank)
+    if output is not None and to_file:
+        write_file(output, draw(diagnosis, form, top, None))
+    else:
+        click.echo(draw(diagnosis, form, top, sys.stdout), nl=False, color=True if form == "text" else None)
+
+
+def read(path: str, window: Literal["steps", "device-span"] | None, rank: int | None) -> Diagnosis:
+    """Diagnose, with a progress bar if it takes long."""
+    from perfkit.cli.progress import LateProgress
+    from perfkit.pipeline.diagnose import diagnose
+
+    with LateProgress(f"reading {PurePath(path).name}") as progress:
+        return diagnose(path, window=window, rank=rank, progress=progress)
+
+
+def draw(diagnosis: Diagnosis, form: Format, top: int | None, stream: TextIO | None) -> str:
+    """Draw a diagnosis for a stream, or for a file if there is none."""
+    if form == "json":
+        from perfkit.report import json
+
+        return json.draw(diagnosis, top=top)
+    if form == "markdown":
+        from perfkit.report import markdown
+
+        return markdown.draw(diagnosis, top=top)
+    from perfkit.report import terminal
+
+    height = shutil.get_terminal_size().lines if stream is not None and stream.isatty() else None
+    return terminal.draw(diagnosis, pen_for(stream), height=height, top=top)
+
+
+def pen_for(stream: TextIO | None) -> Pen:
+    """Choose width, colour and character set for a stream: COLUMNS, NO_COLOR, TERM and the encoding have a say."""
+    from perfkit.report.pen import Pen
+    from perfkit.report.terminal import NARROWEST, WIDEST
+
+    if stream is None:
+        return Pen(width=FILE_WIDTH, colour=False, unicode=True)
+    columns = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
+    colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    encoding = (stream.encoding or "").lower().replace("-", "")
+    return Pen(width=max(NARROWEST, min(columns, WIDEST)), colour=colour, unicode=encoding.startswith("utf"))

@@ -1,0 +1,1 @@
+"""Composition only: what the command line and the library do, as sequences of stages."""

@@ -1,0 +1,173 @@
+"""Writes a Diagnosis as JSON, to the contract in ``schema/diagnosis-1.json``: integer nanoseconds, a record a line."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import perfkit
+from perfkit.report.outline import defects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from perfkit.model.attribution import Attribution, Kernel, Step, Timeline
+    from perfkit.model.diagnosis import Diagnosis, TraceSummary
+    from perfkit.model.trace import Defect
+
+__all__ = ["SCHEMA", "build", "draw"]
+
+SCHEMA: Final = "perfkit.diagnosis/1"
+"""Name and major version of the contract; it changes when a reader of the old one would break."""
+
+
+def draw(diagnosis: Diagnosis, *, top: int | None = None) -> str:
+    """Return the JSON text, ASCII only, ending in a line break.
+
+    Args:
+        diagnosis: What to write.
+        top: Rows of each table to keep; None keeps all.
+    """
+    members = [f"{_dump(key)}: {_lines(value)}" for key, value in build(diagnosis, top=top).items()]
+    return "{\n" + ",\n".join(members) + "\n}\n"
+
+
+def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
+    """Return the document as plain dicts and lists.
+
+    Args:
+        diagnosis: What to write.
+        top: Rows of each table to keep; None keeps all.
+    """
+    attribution, advice = diagnosis.attribution, diagnosis.advice
+    return {
+        "schema": SCHEMA,
+        "perfkit": perfkit.__version__,
+        "verdict": advice.verdict,
+        "timeline": advice.timeline,
+        "trace": _trace(diagnosis.trace, defects(diagnosis)),
+        "window": _window(attribution),
+        "timelines": [_timeline(timeline) for timeline in attribution.timelines],
+        "host": {"blocked": [asdict(row) for row in attribution.blocked[:top]]},
+        "operators": [asdict(row) for row in attribution.operators[:top]],
+        "kernels": [_kernel(row) for row in attribution.kernels[:top]],
+        "copies": [asdict(row) for row in attribution.copies[:top]],
+        "collectives": [asdict(row) for row in attribution.collectives[:top]],
+        "launches": [asdict(row) for row in attribution.launches],
+        "blame": [asdict(row) for row in attribution.blame[:top]],
+        "findings": [asdict(finding) for finding in advice.findings],
+        "next_steps": list(advice.next_steps),
+    }
+
+
+def _trace(trace: TraceSummary, found: Iterable[Defect]) -> dict[str, Any]:
+    """Describe the trace; absolute time is text, for it passes what a double can hold."""
+    return {
+        "path": trace.path,
+        "format": trace.format,
+        "epoch_ns": str(trace.epoch_ns),
+        "clock": trace.clock,
+        "hardware": [
+            {"index": device.index, "name": device.name, "uuid": device.uuid, "properties": dict(device.properties)}
+            for device in trace.hardware
+        ],
+        "rank": trace.rank,
+        "world_size": trace.world_size,
+        "events": trace.events,
+        "notes": list(trace.notes),
+        "defects": [asdict(defect) for defect in found],
+    }
+
+
+def _window(attribution: Attribution) -> dict[str, Any]:
+    """Describe the window, with the steps of the first timeline."""
+    window = attribution.window
+    steps = attribution.timelines[0].steps if attribution.timelines else ()
+    return {
+        "kind": window.kind,
+        "source": window.source,
+        "dropped": list(window.dropped),
+        "steps": [{"name": step.name, "start_ns": step.start_ns, "end_ns": step.end_ns} for step in steps],
+    }
+
+
+def _timeline(timeline: Timeline) -> dict[str, Any]:
+    """Describe a timeline; busy and idle sum to ``window_ns``."""
+    return {
+        "id": timeline.id,
+        "kind": timeline.kind,
+        "window_kind": timeline.window_kind,
+        "process": timeline.process,
+        "device": timeline.device,
+        "device_name": timeline.device_name,
+        "uuid": timeline.uuid,
+        "start_ns": timeline.start_ns,
+        "end_ns": timeline.end_ns,
+        "window_ns": timeline.window_ns,
+        "busy_ns": timeline.busy_ns,
+        "busy": dict(timeline.busy),
+        "kernel_union_ns": timeline.kernel_union_ns,
+        "kernel_sum_ns": timeline.kernel_sum_ns,
+        "communication_ns": timeline.communication_ns,
+        "copy_ns": timeline.copy_ns,
+        "idle_ns": timeline.idle_ns,
+        "idle": dict(timeline.idle),
+        "activities": timeline.activities,
+        "unlinked_activities": timeline.unlinked_activities,
+        "lead_in_ns": timeline.lead_in_ns,
+        "lead_out_ns": timeline.lead_out_ns,
+        "confidence": timeline.confidence,
+        "confidence_reason": timeline.confidence_reason,
+        "steps": [_step(step) for step in timeline.steps],
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    """Describe a step of a timeline."""
+    return {
+        "name": step.name,
+        "start_ns": step.start_ns,
+        "end_ns": step.end_ns,
+        "busy": dict(step.busy),
+        "idle": dict(step.idle),
+    }
+
+
+def _kernel(kernel: Kernel) -> dict[str, Any]:
+    """Describe a kernel; its kind is called ``class`` in the contract."""
+    record = asdict(kernel)
+    return {"name": record.pop("name"), "class": record.pop("kind"), **record}
+
+
+def _lines(value: object) -> str:
+    """Write a member's value, with the items of lists and mappings of records on lines of their own."""
+    if isinstance(value, list) and value:
+        return "[\n  " + ",\n  ".join(_dump(item) for item in value) + "\n]"
+    if isinstance(value, dict) and value:
+        return "{\n  " + ",\n  ".join(f"{_dump(key)}: {_dump(item)}" for key, item in value.items()) + "\n}"
+    return _dump(value)
+
+
+def _dump(value: object) -> str:
+    """Write a value on one line."""
+    return json.dumps(_clean(value), allow_nan=False)
+
+
+def _clean(value: object) -> object:
+    """Replace what JSON cannot hold: infinities and NaN become null, halves of surrogate pairs become U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return _clean_mapping(value)
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value
+
+
+def _clean_mapping(mapping: Mapping[object, object]) -> dict[str, object]:
+    """Replace what JSON cannot hold in keys and values."""
+    return {str(_clean(str(key))): _clean(item) for key, item in mapping.items()}

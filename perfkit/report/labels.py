@@ -1,0 +1,37 @@
+"""What busy classes and idle causes are called in front of a person."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["cause_label"]
+
+LABELS: Final = {
+    "compute": "computing",
+    "exposed_communication": "only communicating",
+    "exposed_copy": "only copying",
+    "data_loading": "waiting for data",
+    "synchronization": "synchronization",
+    "allocation": "memory allocation",
+    "compilation": "compilation",
+    "initialization": "initialization",
+    "launch_overhead": "launch calls",
+    "copy_submission": "submitting copies",
+    "operator_dispatch": "dispatching operators",
+    "host_compute": "computing on the host",
+    "python": "Python",
+    "profiler_overhead": "the profiler",
+    "no_request": "no request",
+    "launch_latency": "launch latency",
+    "queued_same_stream": "gaps within a stream",
+    "queued_cross_stream": "waiting for a stream",
+    "queued_in_graph": "gaps within a graph",
+    "unattributed_host_silent": "unknown: host silent",
+    "unattributed_no_launch": "unknown: no launch",
+    "unattributed_edge": "unknown: trace's edge",
+}
+
+
+def cause_label(cause: str) -> str:
+    """Return the words for a busy class or idle cause; one that is not known yet is spelled out."""
+    return LABELS.get(cause) or cause.replace("_", " ")

@@ -1,0 +1,129 @@
+"""What every report says, in the same words and order; the drawers escape it, shorten it and lay it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from perfkit.model.quantity import count, duration, percent
+from perfkit.report.labels import cause_label
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from perfkit.model.advice import Finding
+    from perfkit.model.attribution import Blocked, Timeline
+    from perfkit.model.diagnosis import Diagnosis
+    from perfkit.model.trace import Defect
+
+__all__ = [
+    "Portion",
+    "blocked_sentence",
+    "defects",
+    "main_timeline",
+    "other_timelines",
+    "portions",
+    "price",
+    "problems",
+    "recorded",
+    "windowed",
+]
+
+Group = Literal["busy", "idle", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """A part of a window with one owner."""
+
+    label: str
+    group: Group
+    ns: int
+
+
+def main_timeline(diagnosis: Diagnosis) -> Timeline | None:
+    """Return the timeline that the verdict speaks of."""
+    wanted = diagnosis.advice.timeline
+    return next((timeline for timeline in diagnosis.attribution.timelines if timeline.id == wanted), None)
+
+
+def portions(timeline: Timeline) -> list[Portion]:
+    """Return the owners of a timeline's window, largest first, without those that own nothing."""
+    rows = [Portion(cause_label(name), "busy", ns) for name, ns in timeline.busy.items()]
+    for name, ns in timeline.idle.items():
+        rows.append(Portion(cause_label(name), "unknown" if name.startswith("unattributed") else "idle", ns))
+    return sorted((row for row in rows if row.ns), key=lambda row: -row.ns)
+
+
+def recorded(diagnosis: Diagnosis) -> str:
+    """Say what was read, after the file's name."""
+    trace = diagnosis.trace
+    parts = [trace.format, count(trace.events, "event")]
+    if trace.rank is not None:
+        parts.append(f"rank {trace.rank}{f' of {trace.world_size}' if trace.world_size else ''}")
+    return ", ".join([*parts, *trace.notes])
+
+
+def windowed(diagnosis: Diagnosis, timeline: Timeline) -> str:
+    """Say which stretch of time of which device is looked at, and how it was found."""
+    if timeline.kind == "host_thread":
+        name = f"the busiest thread, {timeline.device_name or timeline.process or timeline.id}"
+    else:
+        name = timeline.device_name or f"device {timeline.device}"
+    window = diagnosis.attribution.window
+    length = duration(timeline.window_ns)
+    if timeline.steps:
+        number = len(timeline.steps)
+        steps = count(number, "step")
+        length = f"{steps} of {duration(timeline.window_ns / number)}" if number > 1 else f"{steps} of {length}"
+        length = f"{length}, found by {window.source}"
+        if window.dropped:
+            length = f"{length}, without {count(len(window.dropped), 'warm-up step')}"
+    else:
+        length = f"{length} from first to last activity, no steps found"
+    return f"{name}: {length}"
+
+
+def price(finding: Finding, timeline: Timeline | None) -> str:
+    """Say what a finding costs at most, per step where there are steps."""
+    steps = len(timeline.steps) if timeline else 0
+    if steps:
+        return f"up to {percent(finding.share)}, {duration(finding.saving_ns / steps)} a step"
+    return f"up to {percent(finding.share)}, {duration(finding.saving_ns)}"
+
+
+def defects(diagnosis: Diagnosis) -> list[Defect]:
+    """Return the defects of the file and of what is in it, each once."""
+    return list(dict.fromkeys((*diagnosis.trace.defects, *diagnosis.attribution.defects)))
+
+
+def problems(diagnosis: Diagnosis) -> list[str]:
+    """Say what is wrong with the trace, a sentence each."""
+    found = [
+        f"{defect.message} ({defect.count:,}x)" if defect.count > 1 else defect.message for defect in defects(diagnosis)
+    ]
+    timeline = main_timeline(diagnosis)
+    if timeline and timeline.confidence != "high":
+        found.insert(0, f"{timeline.confidence} confidence: {timeline.confidence_reason}")
+    return found
+
+
+def blocked_sentence(row: Blocked) -> str:
+    """Say how long a host thread was held up."""
+    share = percent(row.ns, row.window_ns)
+    return f"{row.thread}: {cause_label(row.cause)} {share}, {duration(row.ns)} in {count(row.calls, 'call')}"
+
+
+def other_timelines(diagnosis: Diagnosis) -> list[str]:
+    """Say of each timeline but the main one how busy it is, and what it loses most time to."""
+    others = [timeline for timeline in diagnosis.attribution.timelines if timeline.id != diagnosis.advice.timeline]
+    return [
+        f"{other.id}: busy {percent(other.busy_ns, other.window_ns)} of {duration(other.window_ns)}{most(other.idle)}"
+        for other in others
+    ]
+
+
+def most(idle: Mapping[str, int]) -> str:
+    """Name the largest idle cause."""
+    cause = max(idle, key=lambda name: idle[name], default="")
+    return f", idle most by {cause_label(cause)} ({duration(idle[cause])})" if cause and idle[cause] else ""
