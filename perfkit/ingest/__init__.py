@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
-from perfkit.ingest.directory import Found, choose, find, rank_in_name
+from perfkit.ingest.directory import Found, choose, find, is_folder, rank_in_name
 from perfkit.ingest.source import STANDARD_INPUT, open_source
 from perfkit.ingest.torch_profiler import columns_for, read_trace
 
@@ -51,7 +50,7 @@ def load(
     columns = columns_for(fields)
     by_name: int | None = None
     if isinstance(path, (str, os.PathLike)) and os.fspath(path) != STANDARD_INPUT:
-        if Path(path).is_dir():
+        if is_folder(path):
             path = choose(path, rank).path
         by_name = rank_in_name(os.fspath(path))
     with open_source(path) as source:

@@ -16,6 +16,7 @@ MESSAGES: Final = {
     "truncated": "the file breaks off before its end: everything before that point was read",
     "trailing_data": "data after the end of the JSON: not read",
     "no_events": "the trace holds no events: was the profiler's active window ever reached?",
+    "broken_header": "the part of the file outside the events is not JSON: reading goes on at the next value",
     "unreadable_header": "values of the header that are not JSON: left out",
     # Syntax.
     "truncated_event": "the last event breaks off: left out",
@@ -61,7 +62,7 @@ class DefectList:
     def sorted(self) -> tuple[Defect, ...]:
         """Return them in the order of the file, those without a place last."""
         defects = [
-            Defect(kind, count, offset, MESSAGES[kind] + (f" ({detail})" if detail else ""))
+            Defect(kind, count, offset, MESSAGES.get(kind, kind.replace("_", " ")) + (f" ({detail})" if detail else ""))
             for kind, (count, offset, detail) in self._found.items()
         ]
         return tuple(sorted(defects, key=lambda defect: (defect.first_offset < 0, defect.first_offset, defect.kind)))

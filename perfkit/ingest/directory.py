@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from perfkit.ingest.source import Source
 
-__all__ = ["Found", "choose", "find", "rank_in_name"]
+__all__ = ["Found", "choose", "find", "is_folder", "rank_in_name"]
 
 _DEEPEST: Final = 4
 _MOST_FILES: Final = 10_000
@@ -31,7 +31,7 @@ _RANK_IN_NAME: Final = re.compile(r"(?<![a-z])(?:rank|worker)[-_]?(\d{1,6})(?!\d
 _TRACE_KEYS: Final = re.compile(rb'"(?:traceEvents|schemaVersion|deviceProperties|distributedInfo|ph)"\s*:')
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """A trace in a folder, and its rank where its header or its name tells."""
 
@@ -50,14 +50,20 @@ def find(path: str | os.PathLike[str]) -> list[Found]:
         UnreadableTraceError: The path cannot be read.
     """
     place = os.fspath(path)
-    files = list(_files(place)) if Path(place).is_dir() else [place]
+    files = list(_files(place)) if is_folder(place) else [place]
     found = [trace for trace in map(_look_at, files) if trace is not None]
     if not found:
-        looked_at = f"none of the {len(files):,} files looked at is one" if len(files) > 1 else "it holds no other file"
-        looked_at = looked_at if files else "it holds no files"
-        message = f"{place} holds no trace: {looked_at}. {FORMATS_READ}."
+        message = f"{place} holds no trace: {len(files):,} files looked at. {FORMATS_READ}."
         raise UnknownFormatError(message)
     return sorted(found, key=lambda trace: (trace.rank is None, trace.rank or 0, trace.path))
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Return whether there is a folder at a path; a path that cannot be is none."""
+    try:
+        return os.fspath(path) != "" and Path(path).is_dir()
+    except (OSError, ValueError):  # too long; a NUL in it
+        return False
 
 
 def choose(path: str | os.PathLike[str], rank: int | None) -> Found:

@@ -26,37 +26,34 @@ _RECORD: Final = "record one with torch.profiler and its export_chrome_trace"
 _UNPACK: Final = "unpack it, and give the trace inside"
 
 # A pattern of the first bytes, what such a file is, and what to do about it; the first match wins.
-_SIGNATURES: Final = tuple(
-    (re.compile(pattern, re.DOTALL | re.IGNORECASE), what, advice)
-    for pattern, what, advice in (
-        (rb"version https://git-lfs\.github\.com/", "a git-LFS pointer, not the file itself", "run `git lfs pull`"),
-        (rb"SQLite format 3\0", "an SQLite database, as `nsys export` writes", _RECORD),
-        (rb"NVR\0", "an Nsight Compute report (.ncu-rep)", _RECORD),
-        (rb"PK\x03\x04.*data\.pkl", "a PyTorch checkpoint, which holds weights and no trace", _RECORD),
-        (rb"PK\x03\x04", "a zip archive", _UNPACK),
-        (rb"\x80[\x02-\x05][\x00-\xff]", "a Python pickle, which perfkit never loads (loading runs code)", _RECORD),
-        (rb"\x1f\x8b|\x28\xb5\x2f\xfd", "compressed twice", "decompress it once"),
-        (rb"BZh[1-9]1AY&SY", "compressed with bzip2", "decompress it with `bunzip2`"),
-        (rb"\xfd7zXZ\0", "compressed with xz", "decompress it with `unxz`"),
-        (rb"\x04\x22\x4d\x18", "compressed with lz4", "decompress it with `lz4 -d`"),
-        (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
-        (rb".{257}ustar", "a tar archive", _UNPACK),
-        (rb".{8,32}brain\.Event:\d", "a TensorBoard event file", "give the *.pt.trace.json file beside it"),
-        (rb"PAR1", "a Parquet table", _RECORD),
-        (rb"\x7fELF|MZ\x90\x00", "an executable", _RECORD),
-        (rb"%PDF-|\x89PNG|\xff\xd8\xff|GIF8", "a document or picture", _RECORD),
-        (rb"\xff\xfe|\xfe\xff", "UTF-16 text", "convert it with `iconv -f UTF-16 -t UTF-8`"),
-        (
-            rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)",
-            "an HTML page, as a server sends in place of a download",
-            "download the trace again",
-        ),
-        (rb"(?:\xef\xbb\xbf)?\s*<\?xml", "XML", _RECORD),
-        (rb"==PROF==|==WARNING==|==ERROR==", "a log of Nsight Compute", _RECORD),
-        (rb"\0+\Z", "nothing but zero bytes, as an interrupted copy leaves", "copy or record it again"),
-        (rb"[^\n\0]*?[\w\"']\s*,[^\n,\0]*,[^\n\0]*(?:\n|\Z)", "a table (CSV)", _RECORD),
-        (rb"[\t\n\r\x20-\x7e]+\Z", "text that is not JSON", _RECORD),
-    )
+_SIGNATURES: Final = (
+    (rb"version https://git-lfs\.github\.com/", "a git-LFS pointer, not the file itself", "run `git lfs pull`"),
+    (rb"SQLite format 3\0", "an SQLite database, as `nsys export` writes", _RECORD),
+    (rb"NVR\0", "an Nsight Compute report (.ncu-rep)", _RECORD),
+    (rb"PK\x03\x04.*data\.pkl", "a PyTorch checkpoint, which holds weights and no trace", _RECORD),
+    (rb"PK\x03\x04", "a zip archive", _UNPACK),
+    (rb"\x80[\x02-\x05][\x00-\xff]", "a Python pickle, which perfkit never loads (loading runs code)", _RECORD),
+    (rb"\x1f\x8b|\x28\xb5\x2f\xfd", "compressed twice", "decompress it once"),
+    (rb"BZh[1-9]1AY&SY", "compressed with bzip2", "decompress it with `bunzip2`"),
+    (rb"\xfd7zXZ\0", "compressed with xz", "decompress it with `unxz`"),
+    (rb"\x04\x22\x4d\x18", "compressed with lz4", "decompress it with `lz4 -d`"),
+    (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
+    (rb".{257}ustar", "a tar archive", _UNPACK),
+    (rb".{8,32}brain\.Event:\d", "a TensorBoard event file", "give the *.pt.trace.json file beside it"),
+    (rb"PAR1", "a Parquet table", _RECORD),
+    (rb"\x7fELF|MZ\x90\x00", "an executable", _RECORD),
+    (rb"%PDF-|\x89PNG|\xff\xd8\xff|GIF8", "a document or picture", _RECORD),
+    (rb"\xff\xfe|\xfe\xff", "UTF-16 text", "convert it with `iconv -f UTF-16 -t UTF-8`"),
+    (
+        rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)",
+        "an HTML page, as a server sends in place of a download",
+        "download the trace again",
+    ),
+    (rb"(?:\xef\xbb\xbf)?\s*<\?xml", "XML", _RECORD),
+    (rb"==PROF==|==WARNING==|==ERROR==", "a log of Nsight Compute", _RECORD),
+    (rb"\0+\Z", "nothing but zero bytes, as an interrupted copy leaves", "copy or record it again"),
+    (rb"[^\n\0]*?[\w\"']\s*,[^\n,\0]*,[^\n\0]*(?:\n|\Z)", "a table (CSV)", _RECORD),
+    (rb"[\t\n\r\x20-\x7e]+\Z", "text that is not JSON", _RECORD),
 )
 
 _EXTENSIONS: Final = (
@@ -84,7 +81,7 @@ def looks_like_json(head: bytes) -> bool:
 def unknown_content(label: str, head: bytes) -> UnknownFormatError:
     """Return the error for a file that does not begin like JSON, by its first `HEAD_BYTES`."""
     for pattern, what, advice in _SIGNATURES:
-        if pattern.match(head[:HEAD_BYTES]):
+        if re.match(pattern, head[:HEAD_BYTES], re.DOTALL | re.IGNORECASE):
             return _error(label, what, advice)
     for extensions, what, advice in _EXTENSIONS:
         if label.lower().endswith(extensions):

@@ -218,7 +218,7 @@ def _open_path(target: str | os.PathLike[str]) -> tuple[BinaryIO, str]:
             return open(descriptor, "rb", buffering=0, closefd=False), "standard input"
         return open(path, "rb", buffering=0), path  # noqa: PTH123  unbuffered
     except (OSError, ValueError, AttributeError) as error:  # a path with a NUL; no standard input at all
-        message = f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}"
+        message = f"{path or 'an empty path'} cannot be opened: {getattr(error, 'strerror', None) or error}"
         raise UnreadableTraceError(message) from error
 
 
