@@ -20,18 +20,18 @@ EXPORTED = {
 }
 
 
-def test_all_names_exactly_what_is_public():
+def test_all_names_exactly_what_is_public() -> None:
     assert set(perfkit.__all__) == EXPORTED
     assert list(perfkit.__all__) == sorted(perfkit.__all__)
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTED))
-def test_every_exported_name_can_be_had(name):
+def test_every_exported_name_can_be_had(name: str) -> None:
     assert getattr(perfkit, name) is not None
     assert name in dir(perfkit)
 
 
-def test_unknown_attribute_is_an_attribute_error():
+def test_unknown_attribute_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'diagnoze'"):
         perfkit.diagnoze  # noqa: B018
 
@@ -42,11 +42,11 @@ def _imported_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_import_of_the_package_is_cheap():
+def test_import_of_the_package_is_cheap() -> None:
     assert not {"numpy", "pandas", "rich", "click"} & _imported_by("import perfkit")
 
 
-def test_help_imports_neither_numpy_nor_pandas():
+def test_help_imports_neither_numpy_nor_pandas() -> None:
     modules = _imported_by(
         "import contextlib, sys, perfkit.cli\n"
         "sys.argv = ['perfkit', '--help']\n"
@@ -56,7 +56,7 @@ def test_help_imports_neither_numpy_nor_pandas():
     assert not {"numpy", "pandas"} & modules
 
 
-def test_every_error_is_a_perfkit_error_with_an_exit_code():
+def test_every_error_is_a_perfkit_error_with_an_exit_code() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
     assert {cls.__name__ for cls in classes} == {name for name in EXPORTED if name.endswith("Error")}
     for cls in classes:
@@ -73,11 +73,11 @@ def test_every_error_is_a_perfkit_error_with_an_exit_code():
         ("Größe.json: is empty", "Größe.json: is empty"),
     ],
 )
-def test_message_is_one_line_without_control_characters(message, shown):
+def test_message_is_one_line_without_control_characters(message: str, shown: str) -> None:
     assert str(errors.PerfkitError(message)) == shown
 
 
-def test_missing_extra_names_the_command_that_brings_it():
+def test_missing_extra_names_the_command_that_brings_it() -> None:
     error = errors.MissingExtraError("to_pandas()", "tables")
     assert str(error) == "to_pandas() needs packages that are not installed: run `pip install 'perfkit[tables]'`"
     assert isinstance(error, ImportError)
