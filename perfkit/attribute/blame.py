@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from perfkit.attribute.host import CODE
 from perfkit.attribute.intervals import Union
-from perfkit.attribute.places import Places
 from perfkit.model.attribution import IDLE_CAUSES, Blame, Blocked
 from perfkit.model.table import Table
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from perfkit.attribute.host import Host, Pieces
+    from perfkit.attribute.places import Places
     from perfkit.attribute.timeline import Reading
 
     Ints = NDArray[np.int64]
@@ -27,33 +28,35 @@ ROWS_PER_CAUSE: Final = 5
 
 
 def thread_name(host: Host, thread: int) -> str:
-    """Name a thread by its key and, if it has one, its name."""
+    """Name a thread: its name where that says which it is, else its key."""
     entry = host.work.trace.threads[thread]
-    return f"{entry.key} {entry.name}".strip() if entry.name != entry.key else entry.key
+    return entry.name if entry.key in entry.name else f"{entry.key} {entry.name}".strip()
 
 
 def blame(host: Host, places: Places, timeline: str, pieces: Pieces) -> list[Blame]:
-    """Return the host events that own most of the idle time of each cause; events of one name on one thread and line are one."""
+    """Return the host events that own most of the idle time of each cause; events of one name on one thread are one."""
     trace = host.work.trace
     columns = trace.columns
     held = np.flatnonzero(pieces.row >= 0)
-    rows, length = pieces.row[held], (pieces.end - pieces.start)[held]
-    thread = columns["thread"][rows]
-    key = np.stack([pieces.cause[held].astype(np.int64), columns["name"][rows].astype(np.int64), thread.astype(np.int64)])
-    groups, group = np.unique(key, axis=1, return_inverse=True)
-    total = np.bincount(group.ravel(), weights=length, minlength=groups.shape[1]).astype(np.int64)
+    rows = python_rows(host, places, pieces, held)
+    length = (pieces.end - pieces.start)[held]
+    thread = columns["thread"][rows].astype(np.int64)
+    key = (pieces.cause[held] * len(trace.threads) + thread) * len(trace.strings) + columns["name"][rows]
+    _, first, group = np.unique(key, return_index=True, return_inverse=True)
+    total = np.bincount(group, weights=length, minlength=len(first))
     found: list[Blame] = []
+    cause = pieces.cause[held[first]]
     order = np.argsort(-total, kind="stable")
-    for code in np.unique(groups[0]).tolist():
-        for index in order[groups[0][order] == code][:ROWS_PER_CAUSE].tolist():
-            members = np.flatnonzero(group.ravel() == index)
+    for code in np.unique(cause).tolist():
+        for index in order[cause[order] == code][:ROWS_PER_CAUSE].tolist():
+            members = np.flatnonzero(group == index)
             longest = held[members[np.argmax(length[members])]]
-            _, name, where = groups[:, index].tolist()
+            where = int(thread[first[index]])
             found.append(
                 Blame(
                     timeline=timeline,
                     cause=IDLE_CAUSES[code],
-                    event=trace.strings[name],
+                    event=trace.strings[int(columns["name"][rows[first[index]]])],
                     thread=thread_name(host, where),
                     where=places.line_at(where, int(pieces.start[longest])),
                     ns=int(length[members].sum()),
@@ -61,6 +64,19 @@ def blame(host: Host, places: Places, timeline: str, pieces: Pieces) -> list[Bla
                 )
             )
     return sorted(found, key=lambda entry: -entry.ns)
+
+
+def python_rows(host: Host, places: Places, pieces: Pieces, held: Ints) -> Ints:
+    """Return the rows to blame: for Python time not the outermost frame but the user's innermost line, or else annotation."""
+    rows = pieces.row[held].copy()
+    python = np.flatnonzero(pieces.cause[held] == CODE["python"])
+    thread = host.work.trace.columns["thread"][rows[python]]
+    for index in np.unique(thread).tolist():
+        some = python[thread == index]
+        for kind in ("annotations", "lines"):
+            better = places.innermost(kind, index, pieces.start[held[some]])
+            rows[some] = np.where(better >= 0, better, rows[some])
+    return rows
 
 
 def blocked(host: Host, readings: Sequence[Reading]) -> Table[Blocked]:

@@ -49,7 +49,7 @@ def read_host(host: Host, window: Literal["steps", "device-span"]) -> tuple[list
     idle = pieces.cause < len(IDLE_CAUSES)
     only = bool(names) and not dropped
     timeline = Timeline(
-        id=f"{work.processes[process]}/thread {thread_name(host, thread)}",
+        id=f"{work.processes[process]}/{thread_name(host, thread)}",
         kind="host_thread",
         window_kind="steps" if names else "host-span",
         process=work.processes[process],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ from perfkit.model.table import Table
 from perfkit.model.trace import Category
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from perfkit.attribute.places import Places
@@ -45,41 +48,63 @@ def operators(work: Work, places: Places, inside: Ints) -> Table[Operator]:
     name = work.trace.columns["name"]
     operator, line = found["operators"], found["lines"]
     module = np.where(found["modules"] >= 0, found["modules"], forward_modules(work, places, operator))
-    where = np.where(line >= 0, name[line], -1)
-    stack = stack_lines(work, operator)
-    where = np.where(where >= 0, where, stack)
-    key = np.stack([np.where(rows >= 0, name[rows], -1) for rows in (operator, module)] + [where, stack])
-    groups, group = np.unique(key, axis=1, return_inverse=True)
-    group = group.ravel()
-    device = np.bincount(which.ravel(), (activities.end - activities.start)[linked], len(call))
-    device_ns = np.bincount(group, device, groups.shape[1])
-    launches = np.bincount(group, minlength=groups.shape[1])
+    texts = [
+        labels(work, np.where(operator >= 0, name[operator], -1), str),
+        labels(work, np.where(module >= 0, name[module], -1), module_class),
+        labels(work, np.where(line >= 0, name[line], stack_strings(work, operator)), places.line_of_text),
+    ]
+    key = np.zeros(len(call), np.int64)
+    for distinct, code in texts:
+        key = key * len(distinct) + code
+    groups, group = np.unique(key, return_inverse=True)
+    device = np.bincount(which, (activities.end - activities.start)[linked], len(call))
+    device_ns = np.bincount(group, device, len(groups))
+    launches = np.bincount(group, minlength=len(groups))
     columns = work.trace.columns
-    _, first = np.unique(np.stack([group, operator]), axis=1, return_index=True)
+    _, once = np.unique(np.where(operator >= 0, operator, np.arange(-1, -1 - len(operator), -1)), return_index=True)
     duration = np.where(operator >= 0, columns["end"][operator] - columns["start"][operator], 0)
-    host_ns = np.bincount(group[first], duration[first], groups.shape[1])
-    count = np.bincount(group[first], minlength=groups.shape[1])
-    strings = work.trace.strings
-    return Table(
-        Operator(
-            name=strings[int(groups[0, index])] or "(outside operators)",
-            module=strings[int(groups[1, index])],
-            where=strings[int(groups[2, index])] if groups[3, index] < 0 else places.line_of_stack(int(operator[group == index][0])),
-            calls=int(count[index]),
-            device_ns=int(device_ns[index]),
-            host_ns=int(host_ns[index]),
-            launches=int(launches[index]),
+    host_ns = np.bincount(group[once], duration[once], len(groups))
+    count = np.bincount(group[once], minlength=len(groups))
+    found = []
+    for index in np.argsort(-device_ns, kind="stable").tolist():
+        rest, parts = int(groups[index]), []
+        for distinct, _ in reversed(texts):
+            rest, part = divmod(rest, len(distinct))
+            parts.append(distinct[part])
+        where, module_name, operator_name = parts
+        found.append(
+            Operator(
+                name=operator_name or "(outside operators)",
+                module=module_name,
+                where=where,
+                calls=int(count[index]),
+                device_ns=int(device_ns[index]),
+                host_ns=int(host_ns[index]),
+                launches=int(launches[index]),
+            )
         )
-        for index in np.argsort(-device_ns, kind="stable").tolist()
-    )
+    return Table(found)
 
 
-def stack_lines(work: Work, operator: Ints) -> Ints:
+def labels(work: Work, strings: Ints, label: Callable[[str], str]) -> tuple[list[str], Ints]:
+    """Turn string indices (-1: none) into distinct labels and the position of each one's label."""
+    distinct, code = np.unique(strings, return_inverse=True)
+    texts = [label(work.trace.strings[index]) for index in distinct.tolist()]
+    kept = list(dict.fromkeys(texts))
+    number = {text: index for index, text in enumerate(kept)}
+    return kept, np.array([number[text] for text in texts], np.int64)[code]
+
+
+def module_class(name: str) -> str:
+    """Return the class of a module row, without the number that tells its instances apart."""
+    return re.sub(r"_\d+$", "", name.removeprefix("nn.Module: "))
+
+
+def stack_strings(work: Work, operator: Ints) -> Ints:
     """Return the string of each operator's recorded call stack, or -1."""
     if "call_stack" not in work.trace.columns:
         return np.full(len(operator), -1, np.int64)
-    stack = work.trace.columns["call_stack"]
-    return np.where(operator >= 0, stack[operator], -1).clip(-1).astype(np.int64)
+    return np.where(operator >= 0, np.maximum(work.trace.columns["call_stack"][operator], -1), -1)
 
 
 def forward_modules(work: Work, places: Places, operator: Ints) -> Ints:

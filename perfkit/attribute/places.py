@@ -31,6 +31,7 @@ class Places:
         """Index nothing yet."""
         self.host = host
         self.operators = functools.cache(self._operators)
+        self.annotations = functools.cache(self._annotations)
         self.modules = functools.cache(self._modules)
         self.lines = functools.cache(self._lines)
 
@@ -41,6 +42,9 @@ class Places:
     def _operators(self, thread: int) -> tuple[Ints, Nest]:
         return self._nest(self.host.of_thread(thread, Category.OPERATOR))
 
+    def _annotations(self, thread: int) -> tuple[Ints, Nest]:
+        return self._nest(self.host.of_thread(thread, Category.ANNOTATION))
+
     def _modules(self, thread: int) -> tuple[Ints, Nest]:
         rows = self.host.of_thread(thread, Category.PYTHON)
         return self._nest(rows[self.host.work.names.match("python", "module", rows)])
@@ -50,7 +54,7 @@ class Places:
         return self._nest(rows[~self.host.work.names.match("python", "library", rows)])
 
     def innermost(self, kind: str, thread: int, times: Ints) -> Ints:
-        """Return the row of the innermost ``operators``, ``modules`` or ``lines`` event around each time on a thread, or -1."""
+        """Return the row of the innermost ``operators``, ``annotations``, ``modules`` or ``lines`` event around each time on a thread, or -1."""
         rows, nest = getattr(self, kind)(thread)
         position = nest.innermost(times)
         return np.where(position >= 0, rows[position], -1) if len(rows) else position
@@ -66,10 +70,12 @@ class Places:
         return self.line_of_stack(operator) if operator >= 0 else ""
 
     def line_of_stack(self, row: int) -> str:
-        """Return the user's line of an operator's recorded call stack (innermost frame first, as traces up to 2022 have it)."""
+        """Return the user's line of an operator's recorded call stack, or an empty string."""
         trace = self.host.work.trace
-        if "call_stack" not in trace.columns:
-            return ""
-        frames = trace.strings[int(trace.columns["call_stack"][row])].split(";")
+        return self.line_of_text(trace.strings[int(trace.columns["call_stack"][row])]) if "call_stack" in trace.columns else ""
+
+    @staticmethod
+    def line_of_text(text: str) -> str:
+        """Return the user's innermost line of a stack: one frame, or frames joined by ``;`` as traces up to 2022 have them."""
         library = patterns()["python"]["library"]
-        return next((frame for frame in frames if FRAME.search(frame) and not library.search(frame)), "")
+        return next((line for line in text.split(";") if FRAME.search(line) and not library.search(line)), "")
