@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from perfkit.attribute.host import CODE
-from perfkit.attribute.intervals import Union
+from perfkit.attribute.intervals import Union, distinct
 from perfkit.model.attribution import IDLE_CAUSES, Blame, Blocked
 from perfkit.model.table import Table
 
@@ -60,7 +60,7 @@ def blame(host: Host, places: Places, timeline: str, pieces: Pieces) -> list[Bla
                     thread=thread_name(host, where),
                     where=places.line_at(where, int(pieces.start[longest])),
                     ns=int(length[members].sum()),
-                    gaps=len(np.unique(pieces.gap[held[members]])),
+                    gaps=len(distinct(pieces.gap[held[members]])),
                 )
             )
     return sorted(found, key=lambda entry: -entry.ns)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from perfkit.attribute.intervals import Union, spread
+from perfkit.attribute.intervals import Union, distinct, spread
 from perfkit.model.attribution import BUSY_CLASSES, IDLE_CAUSES
 from perfkit.model.trace import Category
 
@@ -205,7 +205,7 @@ def paint(start: Ints, end: Ints, layers: Sequence[Layer], cuts: Ints, otherwise
     for times in (cuts, *(times for layer in layers for times in (layer.start, layer.end))):
         part = np.searchsorted(start, times, "right") - 1
         edges.append(times[(part >= 0) & (times < end[part])])
-    points = np.unique(np.concatenate(edges))
+    points = distinct(np.concatenate(edges))
     low, high = points[:-1], points[1:]
     part = np.searchsorted(start, low, "right") - 1
     cause = np.full(len(low), CODE[otherwise], np.int8)

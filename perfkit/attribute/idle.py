@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perfkit.attribute.host import CODE, Host, Pieces, paint
-from perfkit.attribute.intervals import Union
+from perfkit.attribute.intervals import Union, distinct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,11 +71,11 @@ def queue_causes(
     finish = np.argsort(activities.end[mine], kind="stable")
     ends, streams = activities.end[mine][finish], activities.stream[mine][finish].astype(np.int64)
     # A (time, stream) pair is one key: the pairs present are looked up by binary search.
-    distinct, stream_code = np.unique(streams, return_inverse=True)
+    known, stream_code = np.unique(streams, return_inverse=True)
     origin = int(ends[0]) if len(ends) else 0
-    present = np.unique((ends - origin) * len(distinct) + stream_code)
-    code = np.searchsorted(distinct, activities.stream[ending].astype(np.int64))
-    wanted = (gap_start - origin) * len(distinct) + code
+    present = distinct((ends - origin) * len(known) + stream_code)
+    code = np.searchsorted(known, activities.stream[ending].astype(np.int64))
+    wanted = (gap_start - origin) * len(known) + code
     index = np.minimum(np.searchsorted(present, wanted), max(len(present) - 1, 0))
     same = present[index] == wanted if len(present) else np.zeros(len(wanted), bool)
     graph = host.work.calls.is_graph[activities.call[ending]]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["Nest", "Union", "sort_by_start", "spread"]
+__all__ = ["EMPTY", "Nest", "Union", "distinct", "sort_by_start", "spread"]
 
 EMPTY = np.empty(0, np.int64)
 
@@ -28,6 +28,12 @@ def sort_by_start(start: Ints, then: Ints) -> Ints:
         members = order[tied]
         order[tied] = members[np.lexsort((then[members], start[members]))]
     return order
+
+
+def distinct(values: Ints) -> Ints:
+    """Return the distinct values, ascending: by a sort, since hashing (``np.unique``) loses where most of them differ."""
+    ordered = np.sort(values)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
 
 
 def spread(low: Ints, high: Ints) -> Ints:
