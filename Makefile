@@ -13,8 +13,8 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip --quiet
 
-SOURCES := $(shell find perfkit kernels -type f ! -path '*/__pycache__/*' ! -name '*.so')
-CHECKED := $(wildcard perfkit kernels tests benchmarks traces/record)
+# The installation is editable: only what is compiled needs building again.
+COMPILED := CMakeLists.txt $(shell find perfkit -name '*.[ch]pp')
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench wheel fuzz clean
@@ -25,7 +25,7 @@ help: ## list what can be made
 demo: $(VENV)/.perfkit ## set up, then diagnose a sample trace
 	$(BIN)/perfkit diagnose $(DEMO_TRACE)
 
-test: $(VENV)/.perfkit $(VENV)/.dev ## set up, then run the tests against the installed package
+test: $(VENV)/.perfkit $(VENV)/.dev ## set up, then run the tests
 	$(BIN)/pytest
 
 check: $(VENV)/.perfkit $(VENV)/.dev ## format, lint, types and import contracts
@@ -60,10 +60,10 @@ $(VENV)/.build: pyproject.toml constraints.txt .ci/make_venv.py .ci/requirements
 	$(BIN)/python .ci/requirements.py backend | $(PIP) install -r /dev/stdin
 	@touch $@
 
-$(VENV)/.perfkit: $(VENV)/.build CMakeLists.txt $(SOURCES)
-	$(PIP) install --no-build-isolation .
+$(VENV)/.perfkit: $(VENV)/.build $(COMPILED)
+	$(PIP) install --no-build-isolation --editable .
 	@# CMake remembers a compiler that failed: forget it, so that the next build tries again.
-	@$(BIN)/python -P -c 'import perfkit.ingest._scan' 2>/dev/null || { rm -rf $(BUILD); \
+	@$(BIN)/python -c 'import perfkit.ingest._scan' 2>/dev/null || { rm -rf $(BUILD); \
 		echo 'note: no C++20 compiler worked here, so traces are read by the slower scanner in Python'; }
 	@touch $@
 
