@@ -31,7 +31,8 @@ def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps"
 
     Args:
         trace: A trace with the default fields at least.
-        window: ``steps`` takes the recorded steps without the first (the device's span where there are none), ``device-span`` all of it
+        window: ``steps`` takes the recorded steps without the first (the device's span where there are none),
+            ``device-span`` all of it
             from the first activity to the last.
 
     Returns:

@@ -67,7 +67,7 @@ def blame(host: Host, places: Places, timeline: str, pieces: Pieces) -> list[Bla
 
 
 def python_rows(host: Host, places: Places, pieces: Pieces, held: Ints) -> Ints:
-    """Return the rows to blame: for Python time not the outermost frame but the user's innermost line, or else annotation."""
+    """Return the rows to blame; for Python time that is the user's innermost line, or else annotation."""
     rows = pieces.row[held].copy()
     python = np.flatnonzero(pieces.cause[held] == CODE["python"])
     thread = host.work.trace.columns["thread"][rows[python]]
@@ -80,7 +80,7 @@ def python_rows(host: Host, places: Places, pieces: Pieces, held: Ints) -> Ints:
 
 
 def blocked(host: Host, readings: Sequence[Reading]) -> Table[Blocked]:
-    """Return, for every host thread, the union of the time it spent held up by each cause within its process's window."""
+    """Return the time each host thread was held up by each cause within its process's window, as unions."""
     columns = host.work.trace.columns
     windows: dict[str, tuple[int, int]] = {}
     for reading in readings:

@@ -31,7 +31,7 @@ def activity_defects(host: Host) -> Iterator[tuple[str, int, str]]:
         yield (
             "no_device_activity",
             lost,
-            f"{lost:,} launches but no device activity: was ProfilerActivity.CUDA on, and may this user read GPU counters?",
+            f"{lost:,} launches but no device activity: was ProfilerActivity.CUDA on, and may this user profile?",
         )
         return
     order = np.argsort(activities.track, kind="stable")
@@ -39,16 +39,25 @@ def activity_defects(host: Host) -> Iterator[tuple[str, int, str]]:
     first = np.flatnonzero(np.append(True, track[1:] != track[:-1]))
     reach = np.concatenate([np.maximum.accumulate(part) for part in np.split(end, first[1:])])
     overlaps = int(((start[1:] < reach[:-1]) & (track[1:] == track[:-1])).sum())
-    yield "overlapping_activities", overlaps, f"{overlaps:,} activities start before the one before them on their stream ends"
+    yield (
+        "overlapping_activities",
+        overlaps,
+        f"{overlaps:,} activities start before the one before them on their stream ends",
+    )
     orphans = int((activities.call < 0).sum())
     yield (
         "activities_without_launch",
         orphans,
-        f"{orphans:,} of {len(activities.row):,} activities have no launch in the recording; they count as busy, gaps before them as unattributed",
+        f"{orphans:,} of {len(activities.row):,} activities have no launch in the recording: "
+        "they count as busy, the gaps before them as unattributed",
     )
     linked = activities.call >= 0
     early = int((activities.start[linked] < calls.start[activities.call[linked]]).sum()) if len(calls.row) else 0
-    yield "activity_before_launch", early, f"{early:,} activities start before their launch: host and device clocks disagree"
+    yield (
+        "activity_before_launch",
+        early,
+        f"{early:,} activities start before their launch: host and device clocks disagree",
+    )
 
 
 def silence(host: Host, readings: Sequence[Reading]) -> Iterator[tuple[str, int, str]]:
@@ -59,5 +68,13 @@ def silence(host: Host, readings: Sequence[Reading]) -> Iterator[tuple[str, int,
         count += int(quiet.sum())
         silent_ns += int((reading.pieces.end - reading.pieces.start)[quiet].sum())
     stacks = len(host.work.trace.rows(Category.PYTHON))
-    advice = "it waits for another thread or runs unrecorded code" if stacks else "record with with_stack=True to see Python code"
-    yield "host_events_missing", count, f"at {count:,} moments ({silent_ns / 1e6:.3f} ms) the host thread to blame shows no event: {advice}"
+    advice = (
+        "it waits for another thread or runs unrecorded code"
+        if stacks
+        else "record with with_stack=True to see Python code"
+    )
+    yield (
+        "host_events_missing",
+        count,
+        f"at {count:,} moments ({silent_ns / 1e6:.3f} ms) the host thread to blame shows no event: {advice}",
+    )

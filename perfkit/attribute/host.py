@@ -49,7 +49,10 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """Stretches of idle time with one cause each. ``cause`` is a CODE, ``row`` the host event to blame or -1, ``gap`` the gap it is in."""
+    """Stretches of idle time with one cause each.
+
+    ``cause`` is a CODE, ``row`` the host event to blame or -1, ``gap`` the position of the gap it is in.
+    """
 
     start: Ints
     end: Ints

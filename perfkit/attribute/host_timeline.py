@@ -10,13 +10,16 @@ from perfkit.attribute.blame import thread_name
 from perfkit.attribute.host import CODE, Host, Layer, Pieces, paint
 from perfkit.attribute.intervals import EMPTY, Union
 from perfkit.attribute.steps import find_marks
-from perfkit.attribute.timeline import Reading, by_cause
-from perfkit.model.attribution import BUSY_CLASSES, IDLE_CAUSES, Step, Timeline
-from perfkit.model.table import Table
+from perfkit.attribute.timeline import Reading, busy_by_class, idle_by_cause, step_table, time_by_step
+from perfkit.model.attribution import IDLE_CAUSES, Timeline
 from perfkit.model.trace import Category
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from perfkit.attribute.steps import Marks
+
+    Ints = NDArray[np.int64]
 
 __all__ = ["read_host"]
 
@@ -42,9 +45,7 @@ def read_host(host: Host, window: Literal["steps", "device-span"]) -> tuple[list
     marks = find_marks(work, process)
     edges, names, dropped = bounds(host, thread, marks if window == "steps" else None)
     pieces = paint(edges[:1], edges[-1:], layers(host, thread), edges[1:-1], "unattributed_host_silent")
-    step_of = np.searchsorted(edges, pieces.start, "right") - 1
-    time = np.zeros((len(edges) - 1, len(CODE)), np.int64)
-    np.add.at(time, (step_of, pieces.cause), pieces.end - pieces.start)
+    time = time_by_step(edges, pieces)
     total = time.sum(axis=0)
     idle = pieces.cause < len(IDLE_CAUSES)
     only = bool(names) and not dropped
@@ -58,12 +59,12 @@ def read_host(host: Host, window: Literal["steps", "device-span"]) -> tuple[list
         uuid="",
         start_ns=int(edges[0]),
         end_ns=int(edges[-1]),
-        busy={name: int(total[CODE[name]]) for name in BUSY_CLASSES},
+        busy=busy_by_class(total),
         kernel_union_ns=0,
         kernel_sum_ns=0,
         communication_ns=int(total[CODE["exposed_communication"]]),
         copy_ns=0,
-        idle=by_cause(total),
+        idle=idle_by_cause(total),
         activities=0,
         unlinked_activities=0,
         lead_in_ns=0,
@@ -74,23 +75,14 @@ def read_host(host: Host, window: Literal["steps", "device-span"]) -> tuple[list
             if only
             else "no device activity was recorded, so this is the busiest host thread"
         ),
-        steps=Table(
-            Step(
-                name,
-                int(edges[index]),
-                int(edges[index + 1]),
-                {kind: int(time[index, CODE[kind]]) for kind in BUSY_CLASSES},
-                by_cause(time[index]),
-            )
-            for index, name in enumerate(names)
-        ),
+        steps=step_table(names, edges, time),
     )
     kept = Pieces(pieces.start[idle], pieces.end[idle], pieces.cause[idle], pieces.row[idle], pieces.gap[idle])
     return [Reading(timeline, kept, EMPTY, dropped)], marks.source if names else "none"
 
 
-def bounds(host: Host, thread: int, marks: Marks | None) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
-    """Return the edges of the steps on a host thread, their names and the dropped ones; step k lasts until mark k + 1 begins."""
+def bounds(host: Host, thread: int, marks: Marks | None) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:
+    """Return edges, names and dropped names of steps on a host thread; step k lasts until mark k + 1."""
     if marks is not None and len(marks):
         edges = np.maximum.accumulate(np.append(marks.start, marks.end.max()))
         drop = 1 if len(marks) > 1 else 0

@@ -41,8 +41,12 @@ def explain_gaps(host: Host, activities: Activities, mine: Ints, gap_start: Ints
     waiting = linked & ~queued
     gaps = np.arange(len(gap_start))
     found = [
-        whole(gaps[~linked], gap_start, gap_end, np.full(int((~linked).sum()), CODE["unattributed_no_launch"], np.int8)),
-        whole(gaps[queued], gap_start, gap_end, queue_causes(host, activities, mine, ending[queued], gap_start[queued])),
+        whole(
+            gaps[~linked], gap_start, gap_end, np.full(int((~linked).sum()), CODE["unattributed_no_launch"], np.int8)
+        ),
+        whole(
+            gaps[queued], gap_start, gap_end, queue_causes(host, activities, mine, ending[queued], gap_start[queued])
+        ),
     ]
     until = np.minimum(returned, gap_end)
     late = np.flatnonzero(waiting & (until < gap_end))
@@ -64,10 +68,8 @@ def whole(gaps: Ints, gap_start: Ints, gap_end: Ints, cause: NDArray[np.int8]) -
     return Pieces(gap_start[gaps], gap_end[gaps], cause, np.full(len(gaps), -1, np.int64), gaps)
 
 
-def queue_causes(
-    host: Host, activities: Activities, mine: Ints, ending: Ints, gap_start: Ints
-) -> NDArray[np.int8]:
-    """Tell what queued work waited for: its graph, what ended on its own stream when the gap began, or another stream."""
+def queue_causes(host: Host, activities: Activities, mine: Ints, ending: Ints, gap_start: Ints) -> NDArray[np.int8]:
+    """Tell what queued work waited for: its graph, its own stream, or another stream."""
     finish = np.argsort(activities.end[mine], kind="stable")
     ends, streams = activities.end[mine][finish], activities.stream[mine][finish].astype(np.int64)
     # A (time, stream) pair is one key: the pairs present are looked up by binary search.
@@ -86,7 +88,8 @@ def queue_causes(
 def of_thread(host: Host, thread: int, gaps: Ints, start: Ints, end: Ints, launch: Ints) -> Pieces:
     """Explain the parts of gaps in which a launching thread had not yet launched.
 
-    A synchronization that was open when the gap began owns the time up to the launch, but for data loading: the device ran dry because
+    A synchronization that was open when the gap began owns the time up to the launch, but for data loading: the
+    device ran dry because
     the thread waited for it, and what the thread does next could have been done before.
     """
     columns = host.work.trace.columns

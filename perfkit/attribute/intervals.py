@@ -19,7 +19,7 @@ EMPTY = np.empty(0, np.int64)
 
 def sort_by_start(start: Ints, then: Ints) -> Ints:
     """Return the order by ``start``, equal starts by ``then``: one cheap sort, and a second one of the ties alone."""
-    order = np.argsort(start, kind="stable")
+    order: Ints = np.argsort(start, kind="stable")
     ordered = start[order]
     tie = np.zeros(len(order) + 1, bool)
     tie[1:-1] = ordered[1:] == ordered[:-1]
@@ -31,8 +31,8 @@ def sort_by_start(start: Ints, then: Ints) -> Ints:
 
 
 def distinct(values: Ints) -> Ints:
-    """Return the distinct values, ascending: by a sort, since hashing (``np.unique``) loses where most of them differ."""
-    ordered = np.sort(values)
+    """Return the distinct values, ascending; faster than ``np.unique`` where most of them differ."""
+    ordered: Ints = np.sort(values)
     return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
 
 
@@ -93,7 +93,8 @@ class Union:
 class Nest:
     """Nested intervals of one thread, such as operators or stack frames: finds the innermost one around a time.
 
-    Rows are taken in order of start, longest first. ``parent`` comes from the depth, level by level; where the recording is not
+    Rows are taken in order of start, longest first. ``parent`` comes from the depth, level by level; where the
+    recording is not
     properly nested (rounded times) the look-up still returns an interval that holds the time, or -1.
     """
 

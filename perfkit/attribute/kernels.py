@@ -1,4 +1,4 @@
-"""What ran on the devices: kernels, copies and collectives by name, and how long work waited between launch and start."""
+"""What ran on the devices by name, and how long work waited between launch and start."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def sizes(work: Work, rows: Ints) -> Ints:
     """Return the recorded bytes of rows; 0 where the trace does not say."""
     if "bytes" not in work.trace.columns:
         return np.zeros(len(rows), np.int64)
-    return np.maximum(work.trace.columns["bytes"][rows], 0)
+    size: Ints = np.maximum(work.trace.columns["bytes"][rows], 0)
+    return size
 
 
 def kernels(work: Work, inside: Ints) -> Table[Kernel]:

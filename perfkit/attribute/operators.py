@@ -40,14 +40,14 @@ def operators(work: Work, places: Places, inside: Ints) -> Table[Operator]:
     linked = inside[activities.call[inside] >= 0]
     call, which = np.unique(activities.call[linked], return_inverse=True)
     thread, moment = calls.thread[call], calls.start[call]
-    found = {kind: np.full(len(call), -1, np.int64) for kind in ("operators", "modules", "lines")}
+    around = {kind: np.full(len(call), -1, np.int64) for kind in ("operators", "modules", "lines")}
     for index in np.unique(thread).tolist():
         some = np.flatnonzero(thread == index)
-        for kind, rows in found.items():
+        for kind, rows in around.items():
             rows[some] = places.innermost(kind, index, moment[some])
     name = work.trace.columns["name"]
-    operator, line = found["operators"], found["lines"]
-    module = np.where(found["modules"] >= 0, found["modules"], forward_modules(work, places, operator))
+    operator, line = around["operators"], around["lines"]
+    module = np.where(around["modules"] >= 0, around["modules"], forward_modules(work, places, operator))
     texts = [
         labels(work, np.where(operator >= 0, name[operator], -1), str),
         labels(work, np.where(module >= 0, name[module], -1), module_class),
@@ -122,11 +122,17 @@ def forward_modules(work: Work, places: Places, operator: Ints) -> Ints:
         some = np.flatnonzero((operator >= 0) & (columns["thread"][operator] == index))
         numbered = rows[columns["thread"][rows] == index]
         position = np.searchsorted(columns["start"][numbered], columns["start"][operator[some]], "right") - 1
-        held = (position >= 0) & (columns["end"][numbered[position]] >= columns["end"][operator[some]]) if len(numbered) else position >= 0
+        held = (
+            (position >= 0) & (columns["end"][numbered[position]] >= columns["end"][operator[some]])
+            if len(numbered)
+            else position >= 0
+        )
         wanted[some[held]] = columns["sequence"][numbered[position[held]]]
     known, first = np.unique(sequence, return_index=True)
     index = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-    backward = np.flatnonzero((known[index] == wanted) & (wanted != MISSING_INT)) if len(known) else np.empty(0, np.int64)
+    backward = (
+        np.flatnonzero((known[index] == wanted) & (wanted != MISSING_INT)) if len(known) else np.empty(0, np.int64)
+    )
     forward = rows[first[index[backward]]]
     for thread in np.unique(columns["thread"][forward]).tolist():
         some = columns["thread"][forward] == thread

@@ -54,7 +54,7 @@ class Places:
         return self._nest(rows[~self.host.work.names.match("python", "library", rows)])
 
     def innermost(self, kind: str, thread: int, times: Ints) -> Ints:
-        """Return the row of the innermost ``operators``, ``annotations``, ``modules`` or ``lines`` event around each time on a thread, or -1."""
+        """Return the row of the innermost event of a kind (a method here) around each time on a thread, or -1."""
         rows, nest = getattr(self, kind)(thread)
         position = nest.innermost(times)
         return np.where(position >= 0, rows[position], -1) if len(rows) else position
@@ -72,10 +72,14 @@ class Places:
     def line_of_stack(self, row: int) -> str:
         """Return the user's line of an operator's recorded call stack, or an empty string."""
         trace = self.host.work.trace
-        return self.line_of_text(trace.strings[int(trace.columns["call_stack"][row])]) if "call_stack" in trace.columns else ""
+        return (
+            self.line_of_text(trace.strings[int(trace.columns["call_stack"][row])])
+            if "call_stack" in trace.columns
+            else ""
+        )
 
     @staticmethod
     def line_of_text(text: str) -> str:
-        """Return the user's innermost line of a stack: one frame, or frames joined by ``;`` as traces up to 2022 have them."""
+        """Return the user's innermost line of a stack: one frame, or frames joined by ``;`` (traces up to 2022)."""
         library = patterns()["python"]["library"]
         return next((line for line in text.split(";") if FRAME.search(line) and not library.search(line)), "")

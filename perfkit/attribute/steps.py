@@ -38,7 +38,7 @@ class Marks:
         return len(self.start)
 
     def of_launches(self, launch_start: Ints) -> Ints:
-        """Return the step of each launch: the last mark begun by then; -1 before the first mark and after the last one's end."""
+        """Return the step of each launch: the last mark begun by then, or -1 before the first and after the end."""
         step = np.searchsorted(self.start, launch_start, "right") - 1
         step[launch_start >= self.end.max(initial=0)] = -1
         return step
@@ -48,7 +48,7 @@ NO_MARKS = Marks("none", (), np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 def find_marks(work: Work, process: int) -> Marks:
-    """Find the steps of a process: ``ProfilerStep#``, else the optimizer's steps, else an annotation that repeats and covers most of the time."""
+    """Find the steps of a process: ``ProfilerStep#``, else the optimizer's, else a repeated annotation."""
     trace = work.trace
     rows = trace.rows(Category.ANNOTATION)
     rows = rows[work.process_of_thread[trace.columns["thread"][rows]] == process]
@@ -75,7 +75,7 @@ def marks(work: Work, source: str, rows: Ints) -> Marks:
 
 
 def repeated(work: Work, rows: Ints, start: Ints, end: Ints) -> Marks:
-    """Find the annotation, numbers in its name aside, that repeats without overlap and covers most of the annotated time."""
+    """Find the annotation (numbers in its name aside) that repeats and covers most of the time."""
     if len(rows) < FEWEST_REPEATS:
         return NO_MARKS
     strings, name_of = work.trace.strings, work.trace.columns["name"][rows]
@@ -104,7 +104,8 @@ def device_bounds(step: Ints, before: NDArray[np.bool_], start: Ints, end: Ints)
         end: Ends of the activities.
 
     Returns:
-        ``bounds`` and the indices of the steps with device work: step ``kept[i]`` is ``[bounds[i], bounds[i + 1])``. The first of them
+        ``bounds`` and the indices of the steps with device work: step ``kept[i]`` is ``[bounds[i], bounds[i + 1])``.
+        The first of them
         begins at the end of what was launched before it, or else at its own first activity.
     """
     inside = step >= 0

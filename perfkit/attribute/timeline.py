@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["Device", "Reading", "devices", "read_device"]
+__all__ = [
+    "Device",
+    "Reading",
+    "busy_by_class",
+    "devices",
+    "idle_by_cause",
+    "read_device",
+    "step_table",
+    "time_by_step",
+]
 
 ENOUGH_LINKED: Final = 0.95
 MUCH_UNATTRIBUTED: Final = 0.05
@@ -94,28 +103,22 @@ def window_bounds(work: Work, device: Device, marks: Marks, window: Literal["ste
 def read_device(host: Host, device: Device, marks: Marks, window: Literal["steps", "device-span"]) -> Reading:
     """Attribute the window of one device."""
     work = host.work
-    activities = work.activities
-    mine = device.mine
+    activities, mine = work.activities, device.mine
     bounds = window_bounds(work, device, marks, window)
-    edges = bounds.edges
-    low, high = int(edges[0]), int(edges[-1])
+    low, high = int(bounds.edges[0]), int(bounds.edges[-1])
     unions = busy_unions(activities, mine)
-    covered = {name: np.diff(union.covered(edges)) for name, union in unions.items()}
-    busy = {
-        "compute": covered["compute"],
-        "exposed_communication": covered["work"] - covered["compute"],
-        "exposed_copy": covered["all"] - covered["work"],
-    }
-    gap_start, gap_end = gaps_between(unions["all"], low, high)
-    pieces = explain_gaps(host, activities, mine, gap_start, gap_end)
-    step_of = np.searchsorted(edges, pieces.start, "right") - 1
-    idle = np.zeros((len(edges) - 1, len(IDLE_CAUSES)), np.int64)
-    np.add.at(idle, (step_of, pieces.cause), pieces.end - pieces.start)
+    pieces = explain_gaps(host, activities, mine, *gaps_between(unions["all"], low, high))
+    time = time_by_step(bounds.edges, pieces)
+    covered = {name: np.diff(union.covered(bounds.edges)) for name, union in unions.items()}
+    time[:, CODE["compute"]] = covered["compute"]
+    time[:, CODE["exposed_communication"]] = covered["work"] - covered["compute"]
+    time[:, CODE["exposed_copy"]] = covered["all"] - covered["work"]
+    total = time.sum(axis=0)
     kernel = mine[activities.category[mine] == Category.KERNEL]
     clipped = np.clip(activities.end[kernel], low, high) - np.clip(activities.start[kernel], low, high)
     inside = mine[(activities.start[mine] >= low) & (activities.start[mine] < high)]
     unlinked = int((activities.call[mine] < 0).sum())
-    confidence, reason = judge(bounds, idle, high - low, unlinked / len(mine))
+    confidence, reason = judge(bounds, idle_by_cause(total), unlinked / len(mine))
     lead_in, lead_out = lead_times(work, device.process, low, high)
     header = {entry.index: entry for entry in work.trace.devices}.get(device.index)
     process = work.processes[device.process] if device.process >= 0 else ""
@@ -129,34 +132,51 @@ def read_device(host: Host, device: Device, marks: Marks, window: Literal["steps
         uuid=header.uuid if header else "",
         start_ns=low,
         end_ns=high,
-        busy={name: int(busy[name].sum()) for name in BUSY_CLASSES},
+        busy=busy_by_class(total),
         kernel_union_ns=unions["kernel"].within(low, high),
         kernel_sum_ns=int(clipped.sum()),
         communication_ns=unions["communication"].within(low, high),
         copy_ns=unions["copy"].within(low, high),
-        idle=by_cause(idle.sum(axis=0)),
+        idle=idle_by_cause(total),
         activities=len(inside),
         unlinked_activities=unlinked,
         lead_in_ns=lead_in,
         lead_out_ns=lead_out,
         confidence=confidence,
         confidence_reason=reason,
-        steps=Table(
-            Step(
-                name,
-                int(edges[index]),
-                int(edges[index + 1]),
-                {kind: int(busy[kind][index]) for kind in BUSY_CLASSES},
-                by_cause(idle[index]),
-            )
-            for index, name in enumerate(bounds.names)
-        ),
+        steps=step_table(bounds.names, bounds.edges, time),
     )
     return Reading(timeline, pieces, inside, bounds.dropped)
 
 
+def time_by_step(edges: Ints, pieces: Pieces) -> NDArray[np.int64]:
+    """Sum pieces by step (rows) and CODE (columns); no piece crosses an edge."""
+    time = np.zeros((len(edges) - 1, len(CODE)), np.int64)
+    step = np.searchsorted(edges, pieces.start, "right") - 1
+    np.add.at(time, (step, pieces.cause), pieces.end - pieces.start)
+    return time
+
+
+def busy_by_class(total: Ints) -> dict[str, int]:
+    """Name the time of every busy class."""
+    return {name: int(total[CODE[name]]) for name in BUSY_CLASSES}
+
+
+def idle_by_cause(total: Ints) -> dict[str, int]:
+    """Name the time of the idle causes that occur."""
+    return {cause: int(total[CODE[cause]]) for cause in IDLE_CAUSES if total[CODE[cause]]}
+
+
+def step_table(names: tuple[str, ...], edges: Ints, time: NDArray[np.int64]) -> Table[Step]:
+    """Make the table of the steps from what `time_by_step` summed."""
+    return Table(
+        Step(name, int(start), int(end), busy_by_class(total), idle_by_cause(total))
+        for name, start, end, total in zip(names, edges[:-1], edges[1:], time, strict=False)
+    )
+
+
 def busy_unions(activities: Activities, mine: Ints) -> dict[str, Union]:
-    """Return the unions of a device's activities: all, by what they do, and computation with communication (``work``)."""
+    """Return the unions of a device's activities by what they do; ``work`` is all but copies."""
     category = activities.category[mine]
     communicates = activities.communicates[mine]
     copies = (category == Category.MEMCPY) & ~communicates
@@ -168,21 +188,14 @@ def busy_unions(activities: Activities, mine: Ints) -> dict[str, Union]:
         "copy": copies,
         "work": ~copies,
     }
-    return {
-        name: Union.of(activities.start[mine[mask]], activities.end[mine[mask]]) for name, mask in masks.items()
-    }
+    return {name: Union.of(activities.start[mine[mask]], activities.end[mine[mask]]) for name, mask in masks.items()}
 
 
 def gaps_between(union: Union, low: int, high: int) -> tuple[Ints, Ints]:
-    """Return the gaps of a union inside a window whose edges are ends or starts of its members."""
+    """Return the gaps of a union in a window that begins and ends where members do."""
     gap_start, gap_end = union.end[:-1], union.start[1:]
     keep = (gap_end > gap_start) & (gap_start >= low) & (gap_end <= high)
     return gap_start[keep], gap_end[keep]
-
-
-def by_cause(totals: Ints) -> dict[str, int]:
-    """Name the causes that occur."""
-    return {cause: int(totals[CODE[cause]]) for cause in IDLE_CAUSES if totals[CODE[cause]]}
 
 
 def lead_times(work: Work, process: int, low: int, high: int) -> tuple[int, int]:
@@ -195,9 +208,10 @@ def lead_times(work: Work, process: int, low: int, high: int) -> tuple[int, int]
     return max(0, low - int(columns["start"][rows].min())), max(0, int(columns["end"][rows].max()) - high)
 
 
-def judge(bounds: Bounds, idle: NDArray[np.int64], window_ns: int, unlinked: float) -> tuple[Confidence, str]:
+def judge(bounds: Bounds, idle: dict[str, int], unlinked: float) -> tuple[Confidence, str]:
     """Say how far a timeline can be trusted, and why not further."""
-    unattributed = sum(int(idle[:, CODE[cause]].sum()) for cause in IDLE_CAUSES if cause.startswith("unattributed"))
+    window_ns = int(bounds.edges[-1] - bounds.edges[0])
+    unattributed = sum(ns for cause, ns in idle.items() if cause.startswith("unattributed"))
     if bounds.only_step:
         return "low", "only one step was recorded, so warm-up cannot be told apart"
     if unlinked > 1 - ENOUGH_LINKED:

@@ -26,7 +26,7 @@ MAX_PROCESSES = 256
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Runtime and driver calls, by start. ``process`` and ``thread`` are indices; ``launches`` marks calls that hand work to a device."""
+    """Runtime and driver calls, by start; ``launches`` marks those that hand work to a device."""
 
     row: Ints
     start: Ints
@@ -42,7 +42,10 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Activities:
-    """Device activities, by start, then correlation. ``call`` is a position in Calls or -1; ``owner`` is the host process or -1."""
+    """Device activities, by start, then correlation.
+
+    ``call`` is a position in Calls or -1, ``owner`` the host process or -1, ``track`` the thread column.
+    """
 
     row: Ints
     start: Ints
@@ -132,8 +135,10 @@ def link(
 ) -> tuple[NDArray[np.int32], Ints]:
     """Give every activity the process that launched it and the launching call.
 
-    Correlations of two processes collide, and an activity does not name its process. So each device (``group``) votes: it belongs
-    to the process in which most of its activities find a call that began before them; an activity with no such call there, but
+    Correlations of two processes collide, and an activity does not name its process. So each device (``group``)
+    votes: it belongs
+    to the process in which most of its activities find a call that began before them; an activity with no such call
+    there, but
     with one in another process, goes to that one (two processes can share a device).
 
     Returns:
@@ -161,7 +166,7 @@ def link(
 
 
 def find_calls(members: Ints, call_correlation: Ints, wanted: Ints) -> Ints:
-    """Return for each wanted correlation the position of the earliest call among ``members`` (ascending by start), or -1."""
+    """Return for each wanted correlation the first call among ``members`` that bears it, or -1."""
     keys = call_correlation[members]
     members, keys = members[keys != MISSING_INT], keys[keys != MISSING_INT]
     if not len(members):

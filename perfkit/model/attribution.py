@@ -71,7 +71,8 @@ class Step:
 class Window:
     """The stretch of time that is looked at, and how it was found.
 
-    ``kind`` is that of the first timeline. ``source`` says where the steps come from (``ProfilerStep#``, ``Optimizer.step``, the name of
+    ``kind`` is that of the first timeline. ``source`` says where the steps come from (``ProfilerStep#``,
+    ``Optimizer.step``, the name of
     a repeated annotation, or ``none``); ``dropped`` names recorded steps left out of the window (warm-up).
     """
 
@@ -84,7 +85,8 @@ class Window:
 class Timeline:
     """One device (or, in a trace without device activity, the busiest host thread) over the window.
 
-    ``sum(busy.values()) + sum(idle.values()) == window_ns``, exactly. ``lead_in_ns`` and ``lead_out_ns`` are recorded host time before
+    ``sum(busy.values()) + sum(idle.values()) == window_ns``, exactly. ``lead_in_ns`` and ``lead_out_ns`` are recorded
+    host time before
     the first and after the last device activity, outside the window.
     """
 
@@ -129,7 +131,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """A host event that idle time of a timeline is owed to: ``where`` is the Python line, or empty if the trace has none."""
+    """A host event that idle time is owed to: ``where`` is the Python line, or empty if the trace has none."""
 
     timeline: str
     cause: str
@@ -142,7 +144,7 @@ class Blame:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Time in which a named host thread was held up within the window, as a union: it differs from the device's loss by design."""
+    """Time in which a host thread was held up within the window, as a union: not the device's loss, by design."""
 
     thread: str
     cause: str
@@ -166,7 +168,10 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """All runs of one kernel within the window. ``kind`` is ``compute``, ``communication`` or ``memset``; ``bytes`` 0 is unknown."""
+    """All runs of one kernel within the window.
+
+    ``kind`` is ``compute``, ``communication`` or ``memset``; ``bytes`` 0 is unknown.
+    """
 
     name: str
     kind: str
@@ -201,7 +206,7 @@ class Collective:
 
 @dataclass(frozen=True, slots=True)
 class LaunchDelay:
-    """Time from a launch call's end to its activity's start, per timeline: long is a device with work queued, short a starving one."""
+    """Time from a launch call's end to its activity's start: long if work was queued, short if not."""
 
     timeline: str
     launches: int

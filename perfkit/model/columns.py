@@ -13,7 +13,8 @@ kind       dtype        value
 ``key``    int32        as ``json``, but a string loses its quotes, so that ``7`` and ``"7"`` agree
 =========  ===========  ===========================================================================
 
-A value that is absent or not of its kind is ``MISSING`` of its dtype. ``keys`` are the spellings seen in the wild, each either a
+A value that is absent or not of its kind is ``MISSING`` of its dtype. ``keys`` are the spellings seen in the wild,
+each either a
 key of the event itself (``place="event"``) or of its ``args``.
 """
 

@@ -97,8 +97,10 @@ class Trace:
         format: ``torch-profiler``.
         epoch_ns: Absolute time of relative time 0, integer nanoseconds.
         clock: What ``epoch_ns`` counts from: ``unix`` or ``profiler`` (an unspecified origin).
-        columns: Column name to array, all of one length; ``start`` and ``end`` are int64 nanoseconds relative to ``epoch_ns``,
-            ``category`` holds Category values, ``thread`` indexes ``threads``, ``name`` and other texts index ``strings``.
+        columns: Column name to array, all of one length; ``start`` and ``end`` are int64 nanoseconds relative to
+            ``epoch_ns``,
+            ``category`` holds Category values, ``thread`` indexes ``threads``, ``name`` and other texts index
+            ``strings``.
             Rows are in the order of the file. An absent value is the minimum of the dtype.
         strings: The string table.
         threads: The rows of the timeline.
