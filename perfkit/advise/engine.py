@@ -33,7 +33,9 @@ def advise(attribution: Attribution, rules: Iterable[Rule] = RULES) -> Advice:
     found.sort(key=lambda pair: (-pair[1].saving_ns, pair[1].rule))
     findings = Table(finding for _, finding in found)
     timeline = main_timeline(attribution, findings[0].timeline if findings else "")
-    symptom = found[0][0].symptom if found else ""
+    symptom = ""
+    if found and timeline:
+        symptom = found[0][0].thread_symptom if timeline.kind == "host_thread" else found[0][0].symptom
     return Advice(
         verdict=pronounce(attribution, timeline, symptom, findings[0] if findings else None),
         timeline=timeline.id if timeline else "",

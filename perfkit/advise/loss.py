@@ -40,10 +40,22 @@ class Loss:
         """Part of the timeline's window, 0 to 1."""
         return self.ns / self.timeline.window_ns
 
+    @property
+    def on_thread(self) -> bool:
+        """Whether this is the time of a host thread, in a trace without device activity."""
+        return self.timeline.kind == "host_thread"
+
     def blame(self) -> list[Blame]:
-        """Return the host events that the loss is owed to, the worst first."""
-        rows = [row for row in self.attribution.blame if row.timeline == self.timeline.id and row.cause in self.causes]
-        return sorted(rows, key=lambda row: -row.ns)
+        """Return the host events that the loss is owed to, the worst first; a step as a whole explains nothing."""
+        steps = {step.name for step in self.timeline.steps}
+        return sorted(
+            (
+                row
+                for row in self.attribution.blame
+                if row.timeline == self.timeline.id and row.cause in self.causes and row.event not in steps
+            ),
+            key=lambda row: -row.ns,
+        )
 
     def amount(self) -> str:
         """Say how much is lost, and on which timeline where there are several."""
@@ -62,17 +74,26 @@ class Loss:
 
     def culprits(self) -> tuple[str, ...]:
         """Say which host events the loss is owed to, in one sentence, or none where the trace names no event."""
-        rows = [row for row in self.blame() if row.event and row.ns >= _LEAST_CULPRIT * self.ns]
+        rows = [row for row in self.blame() if row.ns >= _LEAST_CULPRIT * self.ns and (row.event or row.where)]
+        rows = rows[:_MOST_CULPRITS]
         if not rows:
             return ()
-        threads = {row.thread for row in rows[:_MOST_CULPRITS]}
-        named = [
-            f"{quote(row.event)}{f' at {quote(row.where)}' if row.where else ''} "
-            f"({percent(row.ns, self.ns, digits=0)} of it, {count(row.gaps, 'gap')})"
-            for row in rows[:_MOST_CULPRITS]
-        ]
-        thread = f" on {quote(threads.pop())}" if len(threads) == 1 and "" not in threads else ""
-        return (f"Meanwhile the host was in {', '.join(named)}{thread}.",)
+        threads = {row.thread for row in rows}
+        thread = f", on {quote(threads.pop())}" if len(threads) == 1 and "" not in threads else ""
+        named = [self._culprit(row, " of it" if index == 0 else "") for index, row in enumerate(rows)]
+        if self.on_thread:
+            return (f"Most of it: {', '.join(named)}.",)
+        return (f"The host was in {', '.join(named)}{thread}.",)
+
+    def _culprit(self, row: Blame, of_what: str) -> str:
+        """Name one host event, its part of the loss, and where the longest piece of it was."""
+        in_python = row.cause == "python" and row.where
+        details = [f"{percent(row.ns, self.ns, digits=0)}{of_what}"]
+        if not self.on_thread:
+            details.append(count(row.gaps, "gap"))
+        if row.where:
+            details.append(f"longest at {quote(row.where)}")
+        return f"{'Python code' if in_python or not row.event else quote(row.event)} ({', '.join(details)})"
 
     def finding(
         self,

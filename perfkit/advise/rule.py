@@ -23,6 +23,7 @@ class Rule:
         name: The fault in words joined by hyphens, such as ``loader-starves-device``.
         title: The fault in a few words, as a sentence without its full stop.
         symptom: What a device (or thread) with this fault does, to follow its name: ``waits for data``.
+        thread_symptom: The same of a host thread, in a trace without device activity.
         documentation: What `perfkit explain` prints: What it does, Why it is slow, Example, Fix, Fix safety.
         evaluate: Finds the fault in an Attribution: at most one Finding, nothing where it costs too little.
     """
@@ -31,5 +32,6 @@ class Rule:
     name: str
     title: str
     symptom: str
+    thread_symptom: str
     documentation: str
     evaluate: Callable[[Attribution], Iterable[Finding]]

@@ -42,7 +42,8 @@ def pronounce(attribution: Attribution, timeline: Timeline | None, symptom: str,
     period = {0: "of the time", 1: "of the step"}.get(len(timeline.steps), "of each step")
     window = timeline.window_ns
     if worst is None:
-        return f"{name} is busy {percent(timeline.busy_ns, window, digits=0)} {period}: {nothing_to_win(timeline)}."
+        does = "computes" if timeline.kind == "host_thread" else "is busy"
+        return f"{name} {does} {percent(timeline.busy_ns, window, digits=0)} {period}: {nothing_to_win(timeline)}."
     computes = f"{percent(timeline.busy.get('compute', 0), window, digits=0)}"
     lost = f"{symptom} {percent(worst.share, digits=0)}"
     if worst.share < LARGE:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
-from perfkit.cli.output import refuse_overwriting, write_file
+from perfkit.cli.output import refuse_overwriting, write_file, write_standard_output
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,15 +72,16 @@ def command(
     if path == STANDARD and sys.stdin.isatty():
         message = "standard input is a terminal: pipe a trace into it, or give the path of one"
         raise UsageError(message)
-    to_file = output is not None and output != STANDARD
-    if output is not None and to_file and path != STANDARD:
-        refuse_overwriting(output, path)
-    form = form or FORMAT_OF_SUFFIX.get(PurePath(output or "").suffix.lower(), "text")
+    file = None if output == STANDARD else output
+    if file is not None and path != STANDARD:
+        refuse_overwriting(file, path)
+    form = form or FORMAT_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
     diagnosis = read(path, window, rank)
-    if output is not None and to_file:
-        write_file(output, draw(diagnosis, form, top, None))
+    if file is not None:
+        write_file(file, draw(diagnosis, form, top, None))
     else:
-        click.echo(draw(diagnosis, form, top, sys.stdout), nl=False, color=True if form == "text" else None)
+        encoding = sys.stdout.encoding if form == "text" or sys.stdout.isatty() else "utf-8"
+        write_standard_output(draw(diagnosis, form, top, sys.stdout), encoding)
 
 
 def read(path: str, window: Literal["steps", "device-span"] | None, rank: int | None) -> Diagnosis:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import secrets
+import sys
 from contextlib import suppress
 from pathlib import Path
 
+import click
+
 from perfkit.errors import UsageError
 
-__all__ = ["refuse_overwriting", "write_file"]
+__all__ = ["abandon_standard_output", "refuse_overwriting", "write_file", "write_standard_output"]
 
 
 def refuse_overwriting(output: str, source: str) -> None:
@@ -32,6 +34,38 @@ def refuse_overwriting(output: str, source: str) -> None:
     elif target.samefile(origin):
         message = f"{output} is the trace itself: choose another name for --output"
         raise UsageError(message)
+
+
+def write_standard_output(text: str, encoding: str) -> None:
+    """Write a report to standard output.
+
+    Args:
+        text: What to write.
+        encoding: How; what it cannot hold is written as a backslash escape.
+
+    Raises:
+        UsageError: It cannot be written: a disk is full. A reader that went away is a BrokenPipeError.
+    """
+    data = text.encode(encoding, "backslashreplace")
+    try:
+        if sys.stdout.isatty():
+            click.echo(data.decode(encoding), nl=False, color=True)
+        else:
+            sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon_standard_output()
+        message = f"standard output cannot be written: {error.strerror or error}"
+        raise UsageError(message) from error
+
+
+def abandon_standard_output() -> None:
+    """Let what is still buffered go nowhere, lest it fails again when the interpreter ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def write_file(output: str, text: str) -> None:
@@ -58,7 +92,7 @@ def write_file(output: str, text: str) -> None:
 
 def _replace(path: Path, data: bytes) -> None:
     """Write beside the file and move it into place."""
-    beside = path.with_name(f".{path.name[:64]}.{secrets.token_hex(4)}")
+    beside = path.with_name(f".{path.name[:64]}.{os.urandom(4).hex()}")
     try:
         with beside.open("xb") as file:
             file.write(data)

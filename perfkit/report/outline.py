@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from perfkit.model.advice import Finding
-    from perfkit.model.attribution import Blocked, Timeline
+    from perfkit.model.attribution import Blocked, Operator, Timeline
     from perfkit.model.diagnosis import Diagnosis
     from perfkit.model.trace import Defect
 
@@ -21,6 +21,7 @@ __all__ = [
     "blocked_sentence",
     "defects",
     "main_timeline",
+    "operator_name",
     "other_timelines",
     "portions",
     "price",
@@ -76,9 +77,9 @@ def windowed(diagnosis: Diagnosis, timeline: Timeline) -> str:
         number = len(timeline.steps)
         steps = count(number, "step")
         length = f"{steps} of {duration(timeline.window_ns / number)}" if number > 1 else f"{steps} of {length}"
-        length = f"{length}, found by {window.source}"
-        if window.dropped:
-            length = f"{length}, without {count(len(window.dropped), 'warm-up step')}"
+        dropped = len(window.dropped)
+        left_out = f", first{f' {dropped}' if dropped > 1 else ''} left out" if dropped else ""
+        length = f"{length} ({window.source}{left_out})"
     else:
         length = f"{length} from first to last activity, no steps found"
     return f"{name}: {length}"
@@ -99,13 +100,26 @@ def defects(diagnosis: Diagnosis) -> list[Defect]:
 
 def problems(diagnosis: Diagnosis) -> list[str]:
     """Say what is wrong with the trace, a sentence each."""
-    found = [
-        f"{defect.message} ({defect.count:,}x)" if defect.count > 1 else defect.message for defect in defects(diagnosis)
-    ]
+    found = [f"{defect.message}{occurrence(defect)}" for defect in defects(diagnosis)]
     timeline = main_timeline(diagnosis)
     if timeline and timeline.confidence != "high":
         found.insert(0, f"{timeline.confidence} confidence: {timeline.confidence_reason}")
-    return found
+    return [f"{text[:1].upper()}{text[1:]}" for text in found]
+
+
+def occurrence(defect: Defect) -> str:
+    """Say how often a defect was seen, unless its message does, and where first."""
+    often = defect.count > 1 and f"{defect.count:,}" not in defect.message
+    parts = [f"{defect.count:,} times"] if often else []
+    if defect.first_offset >= 0:
+        parts.append(f"{'first ' if defect.count > 1 else ''}at byte {defect.first_offset:,}")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def operator_name(operator: Operator) -> str:
+    """Name an operator with the module it ran in, or else its line."""
+    place = operator.module.removeprefix("nn.Module: ") or operator.where
+    return f"{operator.name} in {place}" if place else operator.name
 
 
 def blocked_sentence(row: Blocked) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perfkit.model.advice import Finding
-    from perfkit.model.attribution import Kernel, Operator, Timeline
+    from perfkit.model.attribution import Timeline
     from perfkit.model.diagnosis import Diagnosis
     from perfkit.report.pen import Pen, Tone
 
@@ -26,32 +26,53 @@ WIDEST: Final = 100
 MARGIN: Final = 2
 TAB: Final = 7
 LABEL: Final = 22
-SHARE: Final = 8
-AMOUNT: Final = 10
+WIDTHS: Final = (9, 8, 10)
+"""Cells of the columns at the right: a count, a share, a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """How many lines each part may have."""
+    """How many lines each part may have; the defaults are the least."""
 
-    portions: int
-    findings: int
-    evidence: int
-    rows: int
-    problems: int
-    next_steps: int
-    fixes: bool
-    more: bool
+    portions: int = 4
+    findings: int = 3
+    read: int = 1
+    evidence: int = 1
+    amounts: bool = False
+    fixes: int = 0
+    rows: int = 0
+    operators: bool = False
+    elsewhere: int = 0
+    problems: int = 1
+    notes: int = 1
+    next_steps: int = 1
 
 
-# From the most to the least; the second but last is meant for 24 lines.
-DETAILS: Final = (
-    Detail(portions=24, findings=3, evidence=8, rows=5, problems=6, next_steps=4, fixes=True, more=True),
-    Detail(portions=10, findings=3, evidence=4, rows=5, problems=4, next_steps=3, fixes=True, more=True),
-    Detail(portions=8, findings=3, evidence=2, rows=3, problems=2, next_steps=2, fixes=True, more=False),
-    Detail(portions=7, findings=3, evidence=2, rows=1, problems=1, next_steps=1, fixes=False, more=False),
-    Detail(portions=6, findings=3, evidence=1, rows=1, problems=1, next_steps=1, fixes=False, more=False),
-    Detail(portions=4, findings=3, evidence=1, rows=0, problems=1, next_steps=1, fixes=False, more=False),
+# What to add where there is room for it, the most useful first.
+MORE: Final[tuple[dict[str, int], ...]] = (
+    {"read": 2},
+    {"portions": 5},
+    {"portions": 6},
+    {"rows": 1},
+    {"fixes": 1},
+    {"notes": 2},
+    {"next_steps": 2},
+    {"portions": 8},
+    {"evidence": 2},
+    {"rows": 3},
+    {"problems": 2},
+    {"fixes": 2},
+    {"evidence": 4},
+    {"operators": True},
+    {"portions": 10},
+    {"rows": 5},
+    {"problems": 4},
+    {"next_steps": 4},
+    {"elsewhere": 3},
+    {"evidence": 9, "amounts": True},
+    {"portions": 24},
+    {"problems": 12, "notes": 4},
+    {"elsewhere": 16},
 )
 
 
@@ -64,10 +85,14 @@ def draw(diagnosis: Diagnosis, pen: Pen, *, height: int | None = None, top: int 
         height: Lines that there are; None for any number. One of them is left for the prompt.
         top: Rows of each table and number of findings; None leaves it to the height, and a number overrides it.
     """
-    for detail in DETAILS:
-        lines = Sheet(diagnosis, pen, detail, top).lines()
-        if height is None or top is not None or len(lines) < height:
-            break
+    limit = None if top is not None else height
+    detail = Detail()
+    lines = Sheet(diagnosis, pen, detail, top).lines()
+    for more in MORE:
+        richer = replace(detail, **more)  # type: ignore[arg-type]
+        drawn = Sheet(diagnosis, pen, richer, top).lines()
+        if limit is None or len(drawn) < limit:
+            detail, lines = richer, drawn
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
@@ -84,21 +109,15 @@ class Sheet:
 
     def lines(self) -> list[str]:
         """Return the lines of all parts, parts separated by an empty one."""
-        parts = (
+        return self.joined(
             self.verdict(),
             self.read(),
             self.causes(),
             self.bottlenecks(),
             self.hot_spots(),
             self.elsewhere(),
-            [*self.problems(), *self.next_steps()],
+            [*self.hottest(), *self.problems(), *self.next_steps()],
         )
-        drawn: list[str] = []
-        for part in parts:
-            if part and drawn:
-                drawn.append("")
-            drawn.extend(part)
-        return drawn
 
     def verdict(self) -> list[str]:
         """Draw the sentence to read first."""
@@ -111,8 +130,7 @@ class Sheet:
         lines = [f"{name}: {outline.recorded(self.diagnosis)}"]
         if self.timeline:
             lines.append(outline.windowed(self.diagnosis, self.timeline))
-        most = 2 if self.detail.fixes else 1
-        return [line for text in lines for line in self.pen.wrap(text, self.pen.width, most)]
+        return [line for text in lines for line in self.pen.wrap(text, self.pen.width, self.detail.read)]
 
     def causes(self) -> list[str]:
         """Draw a bar for each owner of time."""
@@ -133,35 +151,35 @@ class Sheet:
     @property
     def bar_width(self) -> int:
         """Return the cells left for a bar."""
-        return self.pen.width - MARGIN - self.label_width - 1 - SHARE - AMOUNT
+        return self.pen.width - MARGIN - self.label_width - 1 - sum(WIDTHS[-2:])
 
     @property
     def label_width(self) -> int:
         """Return the cells for a label: fewer on a narrow screen."""
-        return min(LABEL, self.pen.width - MARGIN - SHARE - AMOUNT - 3)
+        return min(LABEL, self.pen.width - MARGIN - sum(WIDTHS[-2:]) - 3)
 
-    def header(self, title: str, columns: tuple[str, str] | None = None) -> str:
-        """Draw a heading, with the names of the two columns at its right where it has some."""
-        right = f"{columns[0].rjust(SHARE)}{columns[1].rjust(AMOUNT)}" if columns else ""
+    def header(self, title: str, columns: tuple[str, ...] = ()) -> str:
+        """Draw a heading, with the names of the last columns at its right where it has some."""
+        right = numbers(*columns)
         left = self.pen.fit(title, self.pen.width - len(right))
         return self.pen.paint(left, "heading") + self.pen.paint(right, "quiet")
 
     def row(self, label: str, bar: str, ns: int, timeline: Timeline) -> str:
         """Draw one owner of time."""
-        share = percent(ns, timeline.window_ns).rjust(SHARE)
-        amount = duration(ns / max(len(timeline.steps), 1)).rjust(AMOUNT)
-        return f"{' ' * MARGIN}{self.pen.fit(label, self.label_width)} {bar}{share}{amount}"
+        amounts = numbers(percent(ns, timeline.window_ns), duration(ns / max(len(timeline.steps), 1)))
+        return f"{' ' * MARGIN}{self.pen.fit(label, self.label_width)} {bar}{amounts}"
 
     def bottlenecks(self) -> list[str]:
         """Draw the largest findings with their evidence."""
         findings = self.diagnosis.advice.findings
         if not findings:
             return []
-        lines = [self.header("Largest bottlenecks")]
+        unit = "a step" if self.timeline and self.timeline.steps else "time"
+        lines = [self.header("Largest bottlenecks", ("up to", unit))]
         for number, finding in enumerate(findings[: self.findings], 1):
             lines.extend(self.bottleneck(number, finding))
         hidden = len(findings) - self.findings
-        if hidden > 0 and self.detail.fixes:
+        if hidden > 0 and self.detail.evidence > 1:
             lines.append(
                 self.pen.paint(f"{' ' * MARGIN}and {count(hidden, 'smaller one')}: --top {len(findings)}", "quiet")
             )
@@ -169,15 +187,15 @@ class Sheet:
 
     def bottleneck(self, number: int, finding: Finding) -> list[str]:
         """Draw one finding: what, how much, why we think so, what to do."""
-        price = outline.price(finding, self.timeline)
-        space = self.pen.width - 2 - len(price) - 2
-        title = f"{finding.title} ({finding.rule})"
-        lines = [f"{number} {self.pen.fit(title, space)}  {self.pen.paint(price, 'idle')}"]
+        steps = len(self.timeline.steps) if self.timeline else 0
+        price = numbers(percent(finding.share), duration(finding.saving_ns / max(steps, 1)))
+        title = self.pen.fit(f"{number} {finding.rule} {finding.title}", self.pen.width - len(price))
+        lines = [f"{title}{self.pen.paint(price, 'idle')}"]
         # The first sentence repeats the price: it is left out where there is no room and something else to say.
-        evidence = finding.evidence[1:] if len(finding.evidence) > 1 and not self.detail.more else finding.evidence
+        evidence = finding.evidence[1:] if len(finding.evidence) > 1 and not self.detail.amounts else finding.evidence
         texts = [(" ".join(evidence), self.detail.evidence)]
         if self.detail.fixes:
-            texts.append((f"Fix ({finding.safety}): {finding.fix}", 2))
+            texts.append((f"Fix ({finding.safety}): {finding.fix}", self.detail.fixes))
         indent = " " * (MARGIN + 1)
         for text, most in texts:
             lines.extend(f"{indent}{line}" for line in self.pen.wrap(text, self.pen.width - len(indent), most))
@@ -186,34 +204,55 @@ class Sheet:
     def hot_spots(self) -> list[str]:
         """Draw the kernels and operators with the most time."""
         attribution = self.diagnosis.attribution
-        lines = self.table("Top kernels", attribution.kernels)
-        if self.detail.more or not lines:
-            lines.extend(self.table("Top operators", attribution.operators))
-        return lines
+        kernels = self.table("Top kernels", [(row.name, row.calls, row.device_ns) for row in attribution.kernels])
+        operators = [
+            (outline.operator_name(row), row.calls, row.device_ns or row.host_ns) for row in attribution.operators
+        ]
+        return self.joined(
+            kernels, self.table("Top operators", operators) if self.detail.operators or not kernels else []
+        )
 
-    def table(self, title: str, rows: Sequence[Kernel | Operator]) -> list[str]:
-        """Draw the first rows: name, calls, time."""
+    def hottest(self) -> list[str]:
+        """Name the first kernel or operator in a line, where there is no room for a table."""
+        attribution = self.diagnosis.attribution
+        row = next(iter(attribution.kernels or attribution.operators), None)
+        if row is None or self.rows:
+            return []
+        name = self.pen.fit(row.name.removeprefix("void "), self.pen.width - TAB - sum(WIDTHS))
+        window = sum(timeline.window_ns for timeline in attribution.timelines)
+        ns = row.device_ns or getattr(row, "host_ns", 0)
+        amounts = numbers(f"{row.calls:,}x", percent(ns, window), duration(ns))
+        return [f"{self.pen.paint('Top'.ljust(TAB), 'heading')}{name}{amounts}"]
+
+    def table(self, title: str, rows: Sequence[tuple[str, int, int]]) -> list[str]:
+        """Draw the first rows, given as name, calls and time."""
         if not rows or not self.rows:
             return []
         window = sum(timeline.window_ns for timeline in self.diagnosis.attribution.timelines)
-        lines = [self.header(title, ("share", "time"))]
-        for row in rows[: self.rows]:
-            ns = row.device_ns or getattr(row, "host_ns", 0)
-            calls = count(row.calls, "call").rjust(13)
-            space = self.pen.width - MARGIN - len(calls) - SHARE - AMOUNT
-            name = self.pen.fit(row.name.removeprefix("void ") or "(no name)", space)
-            lines.append(f"{' ' * MARGIN}{name}{calls}{percent(ns, window).rjust(SHARE)}{duration(ns).rjust(AMOUNT)}")
+        lines = [self.header(title, ("calls", "share", "time"))]
+        space = self.pen.width - MARGIN - sum(WIDTHS)
+        for name, calls, ns in rows[: self.rows]:
+            shown = self.pen.fit(name.removeprefix("void ") or "(no name)", space)
+            lines.append(f"{' ' * MARGIN}{shown}{numbers(f'{calls:,}', percent(ns, window), duration(ns))}")
         return lines
 
     def elsewhere(self) -> list[str]:
         """Draw what the other timelines do, and how long host threads were held up."""
-        if not self.detail.more:
-            return []
-        others = outline.other_timelines(self.diagnosis)[: self.detail.problems]
+        most = self.detail.elsewhere
+        others = outline.other_timelines(self.diagnosis)[:most]
         blocked = [outline.blocked_sentence(row) for row in self.diagnosis.attribution.blocked if row.ns]
-        return self.listed("Other devices", others) + self.listed(
-            "Host threads held up", blocked[: self.detail.problems]
+        return self.joined(
+            self.listed("Other devices", others),
+            self.listed("Host threads held up", blocked[:most]),
         )
+
+    @staticmethod
+    def joined(*parts: list[str]) -> list[str]:
+        """Put parts together, with an empty line between those that have lines."""
+        drawn: list[str] = []
+        for part in parts:
+            drawn.extend(["", *part] if drawn and part else part)
+        return drawn
 
     def problems(self) -> list[str]:
         """Draw what is wrong with the trace."""
@@ -238,9 +277,13 @@ class Sheet:
 
     def labelled(self, label: str, texts: Sequence[str]) -> list[str]:
         """Draw texts beside a label."""
-        most = 2 if self.detail.fixes else 1
-        wrapped = [line for text in texts for line in self.pen.wrap(text, self.pen.width - TAB, most)]
+        wrapped = [line for text in texts for line in self.pen.wrap(text, self.pen.width - TAB, self.detail.notes)]
         return [
             f"{self.pen.paint(label.ljust(TAB), 'heading') if index == 0 else ' ' * TAB}{line}"
             for index, line in enumerate(wrapped)
         ]
+
+
+def numbers(*cells: str) -> str:
+    """Draw the last columns of a row."""
+    return "".join(cell.rjust(width) for cell, width in zip(cells, WIDTHS[len(WIDTHS) - len(cells) :], strict=True))

@@ -79,6 +79,7 @@ RULE = Rule(
     name="loader-starves-device",
     title="The data loader starves the device",
     symptom="waits for data",
+    thread_symptom="waits for data",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

@@ -55,7 +55,8 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
     if loss is None:
         return
     copies = sorted(attribution.copies, key=lambda copy: -copy.device_ns)
-    pageable = any("pageable" in copy.kind.lower() for copy in copies)
+    pageable_ns = sum(copy.device_ns for copy in copies if "pageable" in copy.kind.lower())
+    pageable = 2 * pageable_ns > sum(copy.device_ns for copy in copies)
     if pageable:
         fix = "Pin the host memory (`pin_memory=True` in the loader) and copy with `non_blocking=True`."
     else:
@@ -81,6 +82,7 @@ RULE = Rule(
     name="exposed-copies",
     title="Copies run while nothing else does",
     symptom="does nothing but copy",
+    thread_symptom="does nothing but copy",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

@@ -73,8 +73,9 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
 RULE = Rule(
     code="PK201",
     name="sync-in-step-loop",
-    title="The host waits for the device, then the device for the host",
+    title="Synchronization leaves the device without work",
     symptom="is held up by synchronization",
+    thread_symptom="is held up by synchronization",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

@@ -62,6 +62,7 @@ RULE = Rule(
     name="allocation-in-steady-state",
     title="Memory is allocated or freed inside the window",
     symptom="waits for memory to be allocated",
+    thread_symptom="waits for memory to be allocated",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

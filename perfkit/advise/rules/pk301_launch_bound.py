@@ -77,6 +77,7 @@ RULE = Rule(
     name="launch-bound",
     title="The host launches more slowly than the device computes",
     symptom="waits for the host to launch work",
+    thread_symptom="dispatches operators",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

@@ -61,6 +61,7 @@ RULE = Rule(
     name="compilation-in-window",
     title="Kernels are compiled or loaded inside the window",
     symptom="waits for kernels to be compiled",
+    thread_symptom="compiles or loads kernels",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

@@ -60,6 +60,7 @@ RULE = Rule(
     name="initialization-in-window",
     title="One-time set-up is inside the window",
     symptom="waits for one-time initialization",
+    thread_symptom="waits for one-time initialization",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

@@ -26,7 +26,7 @@ Fix safety:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.loss import largest_loss
 from perfkit.advise.rule import Rule
@@ -39,17 +39,21 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE"]
 
+LEAST_THREAD_SHARE: Final = 0.05
+"""Every program on a CPU spends a few percent of its time in Python, and more of it while that is recorded."""
+
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
     """Find time lost to Python code between operators."""
     loss = largest_loss(attribution, ("python",))
-    if loss is None:
+    if loss is None or (loss.on_thread and loss.share < LEAST_THREAD_SHARE):
         return
+    compiled = "`torch.compile`" if loss.on_thread else "`torch.compile` or CUDA graphs"
     yield loss.finding(
         "PK304",
-        RULE.title,
+        "Python code runs between the operators" if loss.on_thread else RULE.title,
         evidence=loss.culprits(),
-        fix="Move bookkeeping out of the step, or take Python off the path: `torch.compile` or CUDA graphs.",
+        fix=f"Move bookkeeping out of the step, or take Python off the path: {compiled}.",
         safety="check",
     )
 
@@ -59,6 +63,7 @@ RULE = Rule(
     name="python-between-launches",
     title="Python code runs between the launches",
     symptom="waits for Python code",
+    thread_symptom="runs Python outside of operators",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

@@ -60,6 +60,7 @@ RULE = Rule(
     name="host-compute",
     title="The host computes while the device waits",
     symptom="waits for computation on the host",
+    thread_symptom="computes on the host",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

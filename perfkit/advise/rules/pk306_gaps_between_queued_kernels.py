@@ -80,6 +80,7 @@ RULE = Rule(
     name="gaps-between-queued-kernels",
     title="The device pauses between activities it already has",
     symptom="pauses between kernels that are already queued",
+    thread_symptom="pauses between kernels that are already queued",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

@@ -81,6 +81,7 @@ RULE = Rule(
     name="exposed-communication",
     title="Communication runs while nothing else does",
     symptom="does nothing but communicate",
+    thread_symptom="does nothing but communicate",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

@@ -61,7 +61,7 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         return
     yield loss.finding(
         "PK901",
-        RULE.title,
+        "The trace does not show what the thread does" if loss.on_thread else RULE.title,
         evidence=evidence(loss),
         fix="Record the host too (`activities=[CPU, CUDA]`), with `with_stack=True` or `record_function` marks.",
         safety="safe",
@@ -88,6 +88,7 @@ RULE = Rule(
     name="unattributed-time",
     title="The trace does not show why the device is idle",
     symptom="is idle for reasons the trace does not show",
+    thread_symptom="does what the trace does not show",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

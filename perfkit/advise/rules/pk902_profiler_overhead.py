@@ -55,7 +55,8 @@ RULE = Rule(
     code="PK902",
     name="profiler-overhead",
     title="The profiler itself holds the device up",
-    symptom="waits for the profiler",
+    symptom="is held up by the profiler",
+    thread_symptom="is held up by the profiler",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )
