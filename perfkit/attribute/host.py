@@ -46,6 +46,11 @@ class Layer:
         union = Union.of(start, end)
         return cls(cause, union.start, union.end, rows[union.first])
 
+    def between(self, low: int, high: int) -> Layer:
+        """Return the intervals that reach into ``[low, high)``."""
+        some = slice(np.searchsorted(self.end, low, "right"), np.searchsorted(self.start, high))
+        return Layer(self.cause, self.start[some], self.end[some], self.row[some])
+
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
@@ -204,6 +209,7 @@ def paint(start: Ints, end: Ints, layers: Sequence[Layer], cuts: Ints, otherwise
 
     ``gap`` of a piece is the index of its part. Pieces are also cut at ``cuts``. The pieces of a part tile it exactly.
     """
+    layers = [layer.between(start[0], end[-1]) for layer in layers]
     edges = [start, end]
     for times in (cuts, *(times for layer in layers for times in (layer.start, layer.end))):
         part = np.searchsorted(start, times, "right") - 1

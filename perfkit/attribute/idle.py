@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["explain_gaps"]
 
+BLOCK: Final = 1 << 17
+"""Gaps explained at a time."""
+
 
 def explain_gaps(host: Host, activities: Activities, mine: Ints, gap_start: Ints, gap_end: Ints) -> Pieces:
     """Give every nanosecond of a device's gaps a cause.
@@ -32,22 +35,31 @@ def explain_gaps(host: Host, activities: Activities, mine: Ints, gap_start: Ints
     Returns:
         Pieces in order of time that tile the gaps.
     """
-    calls = host.work.calls
     ending = mine[np.searchsorted(activities.start[mine], gap_end)]
-    call = activities.call[ending]
+    same_stream = continues_stream(activities, mine, ending, gap_start)
+    blocks = []
+    for first in range(0, max(len(gap_start), 1), BLOCK):
+        block = slice(first, first + BLOCK)
+        pieces = explain_block(
+            host, activities.call[ending[block]], same_stream[block], gap_start[block], gap_end[block]
+        )
+        pieces.gap[:] += first
+        blocks.append(pieces)
+    return Pieces(*(np.concatenate([getattr(block, name) for block in blocks]) for name in Pieces.__slots__))
+
+
+def explain_block(host: Host, call: Ints, same_stream: NDArray[np.bool_], gap_start: Ints, gap_end: Ints) -> Pieces:
+    """Explain one block of gaps: the calls that launched what ended them (-1: none) decide."""
+    calls = host.work.calls
     linked = call >= 0
     returned = np.where(linked, calls.end[call], gap_end) if len(calls.end) else gap_end
     queued = linked & (returned <= gap_start)
     waiting = linked & ~queued
-    gaps = np.arange(len(gap_start))
-    found = [
-        whole(
-            gaps[~linked], gap_start, gap_end, np.full(int((~linked).sum()), CODE["unattributed_no_launch"], np.int8)
-        ),
-        whole(
-            gaps[queued], gap_start, gap_end, queue_causes(host, activities, mine, ending[queued], gap_start[queued])
-        ),
-    ]
+    queue = np.where(same_stream, CODE["queued_same_stream"], CODE["queued_cross_stream"])
+    queue = np.where(calls.is_graph[call] & linked, CODE["queued_in_graph"], queue) if len(calls.row) else queue
+    whole = np.where(linked, queue, CODE["unattributed_no_launch"]).astype(np.int8)
+    at_once = np.flatnonzero(~waiting)
+    found = [Pieces(gap_start[at_once], gap_end[at_once], whole[at_once], np.full(len(at_once), -1), at_once)]
     until = np.minimum(returned, gap_end)
     late = np.flatnonzero(waiting & (until < gap_end))
     latency = np.full(len(late), CODE["launch_latency"], np.int8)
@@ -58,31 +70,19 @@ def explain_gaps(host: Host, activities: Activities, mine: Ints, gap_start: Ints
         some = np.flatnonzero(thread == index)
         found.append(of_thread(host, index, some, gap_start[some], until[some], calls.start[call[some]]))
     order = np.argsort(np.concatenate([pieces.start for pieces in found]), kind="stable")
-    return Pieces(
-        *(np.concatenate([getattr(pieces, name) for pieces in found])[order] for name in Pieces.__slots__),
-    )
+    return Pieces(*(np.concatenate([getattr(piece, name) for piece in found])[order] for name in Pieces.__slots__))
 
 
-def whole(gaps: Ints, gap_start: Ints, gap_end: Ints, cause: NDArray[np.int8]) -> Pieces:
-    """Make one piece of each gap."""
-    return Pieces(gap_start[gaps], gap_end[gaps], cause, np.full(len(gaps), -1, np.int64), gaps)
-
-
-def queue_causes(host: Host, activities: Activities, mine: Ints, ending: Ints, gap_start: Ints) -> NDArray[np.int8]:
-    """Tell what queued work waited for: its graph, its own stream, or another stream."""
-    finish = np.argsort(activities.end[mine], kind="stable")
-    ends, streams = activities.end[mine][finish], activities.stream[mine][finish].astype(np.int64)
-    # A (time, stream) pair is one key: the pairs present are looked up by binary search.
-    known, stream_code = np.unique(streams, return_inverse=True)
-    origin = int(ends[0]) if len(ends) else 0
-    present = distinct((ends - origin) * len(known) + stream_code)
-    code = np.searchsorted(known, activities.stream[ending].astype(np.int64))
-    wanted = (gap_start - origin) * len(known) + code
-    index = np.minimum(np.searchsorted(present, wanted), max(len(present) - 1, 0))
-    same = present[index] == wanted if len(present) else np.zeros(len(wanted), bool)
-    graph = host.work.calls.is_graph[activities.call[ending]]
-    cause = np.where(same, CODE["queued_same_stream"], CODE["queued_cross_stream"])
-    return np.where(graph, CODE["queued_in_graph"], cause).astype(np.int8)
+def continues_stream(activities: Activities, mine: Ints, ending: Ints, gap_start: Ints) -> NDArray[np.bool_]:
+    """Tell for each gap whether some activity that ends where it starts is on the stream of the one that ends it."""
+    known, stream = np.unique(activities.stream[mine], return_inverse=True)
+    origin = int(activities.start[mine[0]])
+    # A (time, stream) pair is one integer: the pairs present are looked up by binary search.
+    present = distinct((activities.end[mine] - origin) * len(known) + stream)
+    wanted = (gap_start - origin) * len(known) + np.searchsorted(known, activities.stream[ending])
+    index = np.minimum(np.searchsorted(present, wanted), len(present) - 1)
+    same: NDArray[np.bool_] = present[index] == wanted
+    return same
 
 
 def of_thread(host: Host, thread: int, gaps: Ints, start: Ints, end: Ints, launch: Ints) -> Pieces:

@@ -33,7 +33,8 @@ def sort_by_start(start: Ints, then: Ints) -> Ints:
 def distinct(values: Ints) -> Ints:
     """Return the distinct values, ascending; faster than ``np.unique`` where most of them differ."""
     ordered: Ints = np.sort(values)
-    return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    kept: Ints = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    return kept
 
 
 def spread(low: Ints, high: Ints) -> Ints:
@@ -41,7 +42,8 @@ def spread(low: Ints, high: Ints) -> Ints:
     lengths = high - low
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(low - (ends - lengths), lengths)
+    shifts: Ints = np.repeat(low - (ends - lengths), lengths)
+    return np.arange(total) + shifts
 
 
 @dataclass(frozen=True, slots=True)

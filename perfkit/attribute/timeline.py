@@ -106,10 +106,10 @@ def read_device(host: Host, device: Device, marks: Marks, window: Literal["steps
     activities, mine = work.activities, device.mine
     bounds = window_bounds(work, device, marks, window)
     low, high = int(bounds.edges[0]), int(bounds.edges[-1])
-    unions = busy_unions(activities, mine)
-    pieces = explain_gaps(host, activities, mine, *gaps_between(unions["all"], low, high))
+    covered = covered_by_step(activities, mine, bounds.edges)
+    busy = Union.of(activities.start[mine], activities.end[mine])
+    pieces = explain_gaps(host, activities, mine, *gaps_between(busy, low, high))
     time = time_by_step(bounds.edges, pieces)
-    covered = {name: np.diff(union.covered(bounds.edges)) for name, union in unions.items()}
     time[:, CODE["compute"]] = covered["compute"]
     time[:, CODE["exposed_communication"]] = covered["work"] - covered["compute"]
     time[:, CODE["exposed_copy"]] = covered["all"] - covered["work"]
@@ -133,10 +133,10 @@ def read_device(host: Host, device: Device, marks: Marks, window: Literal["steps
         start_ns=low,
         end_ns=high,
         busy=busy_by_class(total),
-        kernel_union_ns=unions["kernel"].within(low, high),
+        kernel_union_ns=int(covered["kernel"].sum()),
         kernel_sum_ns=int(clipped.sum()),
-        communication_ns=unions["communication"].within(low, high),
-        copy_ns=unions["copy"].within(low, high),
+        communication_ns=int(covered["communication"].sum()),
+        copy_ns=int(covered["copy"].sum()),
         idle=idle_by_cause(total),
         activities=len(inside),
         unlinked_activities=unlinked,
@@ -175,8 +175,8 @@ def step_table(names: tuple[str, ...], edges: Ints, time: NDArray[np.int64]) -> 
     )
 
 
-def busy_unions(activities: Activities, mine: Ints) -> dict[str, Union]:
-    """Return the unions of a device's activities by what they do; ``work`` is all but copies."""
+def covered_by_step(activities: Activities, mine: Ints, edges: Ints) -> dict[str, Ints]:
+    """Return, for each step, the time covered by a device's activities by what they do; ``work`` is all but copies."""
     category = activities.category[mine]
     communicates = activities.communicates[mine]
     copies = (category == Category.MEMCPY) & ~communicates
@@ -188,7 +188,11 @@ def busy_unions(activities: Activities, mine: Ints) -> dict[str, Union]:
         "copy": copies,
         "work": ~copies,
     }
-    return {name: Union.of(activities.start[mine[mask]], activities.end[mine[mask]]) for name, mask in masks.items()}
+    covered = {}
+    for name, mask in masks.items():
+        union = Union.of(activities.start[mine[mask]], activities.end[mine[mask]])
+        covered[name] = np.diff(union.covered(edges))
+    return covered
 
 
 def gaps_between(union: Union, low: int, high: int) -> tuple[Ints, Ints]:
