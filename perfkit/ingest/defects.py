@@ -15,7 +15,7 @@ MESSAGES: Final = {
     "trailing_garbage": "bytes after the compressed data that are not part of it: not read",
     "truncated": "the file breaks off before its end: everything before that point was read",
     "trailing_data": "data after the end of the JSON: not read",
-    "no_events": "the trace holds no events: was the profiler's active window ever reached?",
+    "no_events": "the trace holds no events with a duration: was the profiler's active window ever reached?",
     "broken_header": "the part of the file outside the events is not JSON: reading goes on at the next value",
     "unreadable_header": "values of the header that are not JSON: left out",
     # Syntax.

@@ -23,7 +23,7 @@ __all__ = ["Found", "choose", "find", "is_folder", "rank_in_name"]
 _DEEPEST: Final = 4
 _MOST_FILES: Final = 10_000
 _HEAD_BYTES: Final = 64 << 10
-_TAIL_BYTES: Final = 4 << 20
+_TAIL_BYTES: Final = 1 << 20
 _RANKS_SHOWN: Final = 16
 
 _RANK_IN_NAME: Final = re.compile(r"(?<![a-z])(?:rank|worker)[-_]?(\d{1,6})(?!\d)", re.IGNORECASE)
@@ -106,12 +106,19 @@ def _files(folder: str) -> Iterator[str]:
                 raise UnreadableTraceError(message) from error
             continue
         for entry in entries:
-            if entry.is_file() and left:
+            if left and _is_file(entry):
                 left -= 1
                 yield entry.path
         if depth < _DEEPEST:
             folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
             pending.extend((entry.path, depth + 1) for entry in reversed(folders))
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _look_at(path: str) -> Found | None:

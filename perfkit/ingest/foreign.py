@@ -90,16 +90,20 @@ def unknown_content(label: str, head: bytes) -> UnknownFormatError:
 
 
 def unknown_json(label: str, top: str, keys: Iterable[bytes]) -> UnknownFormatError:
-    """Return the error for JSON without trace events; `top` is ``object`` or ``list``, `keys` are the object's."""
-    known = list(keys)
+    """Return the error for what begins like JSON but has no trace events; `top` is ``object`` or ``list``."""
+    known = sorted(keys)
     if top == "list":
         return _error(label, "a JSON list whose elements are not trace events", _RECORD)
+    if b"traceEvents" in known:
+        return _error(label, 'a JSON object whose "traceEvents" is not a list', _RECORD)
     for key, what in _JSON_KINDS:
         if key in known:
             return _error(label, what, _RECORD)
     shown = ", ".join(repr(key[:40].decode("utf-8", "replace")) for key in known[:_KEYS_SHOWN])
     more = f" and {len(known) - _KEYS_SHOWN:,} more" if len(known) > _KEYS_SHOWN else ""
-    what = f'a JSON object without "traceEvents": its keys are {shown}{more}' if known else "an empty JSON object"
+    what = (
+        f'a JSON object without "traceEvents": its keys are {shown}{more}' if known else "an empty object, or not JSON"
+    )
     return _error(label, what, _RECORD)
 
 

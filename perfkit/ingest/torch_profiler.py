@@ -169,9 +169,8 @@ def _nothing_read(source: Source) -> UnreadableTraceError:
     if not source.read_bytes:
         what = "is empty: record the trace again, or copy it again"
     elif source.defects:
-        what = (
-            f"cannot be decompressed: its {source.compression} data is cut off or damaged at the start; copy it again"
-        )
+        reason = source.failure or "it breaks off at the start"
+        what = f"cannot be decompressed as {source.compression} ({reason}): copy it again"
     else:
         what = f"holds nothing: its {source.compression} data decompresses to 0 bytes"
     return UnreadableTraceError(f"{source.label} {what}")
@@ -183,7 +182,7 @@ def _expect_events(scanner: Scanner, source: Source) -> None:
     if phases.keys() - {""}:
         return
     kinds = {kind for kind, _, _ in scanner.defects}
-    if source.defects or kinds & {"truncated", "truncated_event"}:
+    if source.defects or (kinds & {"truncated", "truncated_event"} and "broken_header" not in kinds):
         message = f"{source.label} breaks off before its first event: copy it again, or record a shorter trace"
         raise UnreadableTraceError(message)
     if not scanner.events_seen or phases or "event_not_object" in kinds:
@@ -200,7 +199,7 @@ def _trace(scanner: Scanner, source: Source, columns: Sequence[Column]) -> Trace
     strings = scanner.strings
     table, threads, earliest_ns = _build(scanner, strings, columns, defects)
     if not len(table["start"]):
-        defects.add("no_events")
+        defects.add("no_events", detail=_other_phases(scanner.phases))
     epoch_ns = header.base_ns + earliest_ns
     return Trace(
         path=source.label,
@@ -217,6 +216,12 @@ def _trace(scanner: Scanner, source: Source, columns: Sequence[Column]) -> Trace
         defects=defects.sorted(),
         header=header.values,
     )
+
+
+def _other_phases(phases: dict[str, int]) -> str:
+    """Name the phases of events that are there but have no extent in time; metadata is none."""
+    others = ", ".join(f"{count:,} of phase {phase[:8]!r}" for phase, count in sorted(phases.items()) if phase != "M")
+    return f"only {others[:200]}" if others else ""
 
 
 def _build(

@@ -321,12 +321,19 @@ def test_invalid_utf8_is_shown_with_a_replacement_character() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"[]", document(), document(metadata("process_name", 1, 0, name="python")), document({"ph": "i", "ts": 3})]
+    ("text", "says"),
+    [
+        (b"[]", "active window"),
+        (document(), "active window"),
+        (document(metadata("process_name", 1, 0, name="python")), "active window"),
+        (document({"ph": "B", "ts": 3}, {"ph": "B", "ts": 3}, {"ph": "E", "ts": 3}), "2 of phase 'B', 1 of phase 'E'"),
+    ],
 )
-def test_no_events(text: bytes) -> None:
+def test_no_events(text: bytes, says: str) -> None:
     trace = load(text)
     assert len(trace) == 0
     assert defects(trace) == {"no_events": (1, -1)}
+    assert says in trace.defects[0].message
     assert all(column.shape == (0,) for column in trace.columns.values())
     assert trace.rows(Category.KERNEL).tolist() == []
 
