@@ -1,0 +1,82 @@
+"""What must hold of every input: both scanners agree, however it is cut; nothing but a PerfkitError is ever raised."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perfkit.errors import PerfkitError
+from tests.fuzz.inputs import pack
+from tests.fuzz.mutations import cuts
+from tests.fuzz.outcome import (
+    ALL_COLUMNS,
+    DEFAULT_COLUMNS,
+    TWIN,
+    differences,
+    native,
+    no_plain_events,
+    scan,
+    small_batches,
+)
+
+if TYPE_CHECKING:
+    import random
+
+DIAGNOSED = 0.05
+"""The share of inputs that are diagnosed too."""
+
+
+class Checks:
+    """The checks that can be made here: the compiled scanner and the pipeline may not be there."""
+
+    def __init__(self) -> None:
+        self.native = native()
+        self.pipeline = find_spec("perfkit.pipeline.diagnose") is not None
+
+    def __str__(self) -> str:
+        scanners = "the native scanner against its twin" if self.native else "the twin against itself"
+        return scanners + (", and diagnoses" if self.pipeline else "")
+
+    def fail(self, document: bytes, rng: random.Random) -> list[str]:
+        """What is wrong with how the document is read; empty if nothing is."""
+        found = self._compare(document, rng)
+        if not found and self.pipeline and rng.random() < DIAGNOSED:
+            found = diagnosis_faults(*pack(document, rng))
+        return found
+
+    def _compare(self, document: bytes, rng: random.Random) -> list[str]:
+        columns = rng.choice((ALL_COLUMNS, DEFAULT_COLUMNS))
+        one = scan(self.native or TWIN, document, cuts(len(document), rng), columns)
+        if rng.random() < 0.3:
+            return differences(one, scan(TWIN, document, (), columns))
+        with small_batches(rng.choice((1, 3, 64))):
+            if rng.random() < 0.5:
+                return differences(one, scan(TWIN, document, cuts(len(document), rng), columns))
+            with no_plain_events():
+                return differences(one, scan(TWIN, document, cuts(len(document), rng), columns))
+
+
+def diagnosis_faults(name: str, content: bytes) -> list[str]:
+    """What is wrong with the diagnosis of a file; a PerfkitError is no fault, any other exception passes through."""
+    import perfkit
+    from perfkit.report.json import draw
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        path.write_bytes(content)
+        try:
+            diagnosis = perfkit.diagnose(path)
+        except PerfkitError:
+            return []
+    return [fault for timeline in json.loads(draw(diagnosis))["timelines"] for fault in _account_faults(timeline)]
+
+
+def _account_faults(timeline: dict[str, Any]) -> list[str]:
+    """Every nanosecond of a timeline has one owner."""
+    busy, idle = sum(timeline["busy"].values()), sum(timeline["idle"].values())
+    if (busy, idle, busy + idle) == (timeline["busy_ns"], timeline["idle_ns"], timeline["window_ns"]):
+        return []
+    return [f"timeline {timeline['id']}: busy {busy} + idle {idle} ns, of a window of {timeline['window_ns']} ns"]
