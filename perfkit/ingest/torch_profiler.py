@@ -253,8 +253,8 @@ def _build(
 
 def _fill_device_and_stream(table: Columns, threads: Sequence[Thread]) -> None:
     """Give device rows that do not say so their device and stream, from the keys of their process and thread."""
+    on_device = np.isin(np.arange(256), _ON_DEVICE)[table["category"]]
     for column, of_thread in zip(("device", "stream"), device_and_stream_of(threads), strict=True):
         if column in table:
-            rows = np.flatnonzero(table[column] == MISSING_SMALL)
-            rows = rows[np.isin(table["category"][rows], _ON_DEVICE)]
+            rows = np.flatnonzero(on_device & (table[column] == MISSING_SMALL))
             table[column][rows] = of_thread[table["thread"][rows]]
