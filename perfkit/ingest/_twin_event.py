@@ -57,7 +57,7 @@ _PLAIN_EVENT: Final = re.compile(
 )  # fmt: skip
 """An event with nothing to note and no object in it but args. Groups: the inside of args, and what follows args."""
 
-_LITERAL: Final = re.compile(LITERAL)
+_CLEAN_VALUE: Final = re.compile(rb"(?:" + STRING + rb"|" + ARRAY + rb"|" + LITERAL + rb"(?=[,}\] \t\r\n]))")
 _BLANK: Final = re.compile(SPACE)
 
 
@@ -103,7 +103,7 @@ class EventText:
             return position + 1
         while True:
             self._expect(b'"', position)
-            stop = self._walk_value(position)
+            stop, _ = self._walk_value(position)
             key = unescape(self.buffer[position + 1 : stop - 1])
             position = self._skip_space(stop)
             self._expect(b":", position)
@@ -126,17 +126,18 @@ class EventText:
 
     def _walk_member(self, key: bytes, start: int, members: list[_Member]) -> int:
         if key == b"args" and members is self.members and self.buffer.startswith(b"{", start):
-            stop = self._walk_object(start, self.args)
+            stop = usable = self._walk_object(start, self.args)
             self.args_span = (start, stop)
         else:
-            stop = self._walk_value(start)
-        usable = self.buffer.startswith((b'"', b"[", b"{"), start) or _LITERAL.fullmatch(self.buffer, start, stop)
-        if not usable:
-            self._note("bare_value", start)
-        members.append(_Member(key, start, stop if usable else start))
+            stop, usable = self._walk_value(start)
+        members.append(_Member(key, start, usable))
         return stop
 
-    def _walk_value(self, start: int) -> int:
+    def _walk_value(self, start: int) -> tuple[int, int]:
+        """Where the value at `start` ends, and where its usable text does: at once, if it is a bare word."""
+        clean = _CLEAN_VALUE.match(self.buffer, start, self._end)
+        if clean:
+            return clean.end(), clean.end()
         walk = ValueWalk()
         stop, done = walk.go(self.buffer, start, self._end, self._note)
         junk = self.buffer.find(b"\0", start, stop) if walk.bare else -1
@@ -144,7 +145,9 @@ class EventText:
             raise BrokenTextError(junk)
         if not done:
             raise IncompleteTextError
-        return stop
+        if walk.bare:
+            self._note("bare_value", start)
+        return stop, start if walk.bare else stop
 
 
 class EventReader:

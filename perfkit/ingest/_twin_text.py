@@ -58,7 +58,7 @@ _UNICODE: Final = re.compile(rb"\\u[0-9a-fA-F]{4}")
 _UNDECIDED: Final = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?+")
 _UNTIL_SPECIAL: Final = re.compile(rb'[^"\\]*+')
 _UNTIL_DELIMITER: Final = re.compile(rb"[^,}\] \t\r\n]*+")
-_UNTIL_STRUCTURE: Final = re.compile(rb'[^\[\]{}"]*+')
+_UNTIL_STRUCTURE: Final = re.compile(rb'(?:[^\[\]{}"]++|' + STRING + SPACE + rb"(?=[,:\]}]))*+")
 _BLANK: Final = re.compile(SPACE)
 
 
