@@ -1,4 +1,4 @@
-"""Every test of ingest runs with both scanners."""
+"""The two scanners, for tests that must hold with either."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from importlib.util import find_spec
 import pytest
 
 
-@pytest.fixture(autouse=True, params=["native", "python"])
+@pytest.fixture(params=["native", "python"])
 def scanner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The scanner in use."""
+    """Use one scanner, then the other; gives its name."""
     name: str = request.param
     if name == "native" and find_spec("perfkit.ingest._scan") is None:
         pytest.skip("perfkit was installed without its native scanner")

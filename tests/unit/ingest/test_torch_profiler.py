@@ -16,6 +16,8 @@ from perfkit.model.columns import COLUMNS, DEFAULT_FIELDS, MISSING_INT, MISSING_
 from perfkit.model.trace import Category, Trace
 from tests.unit.ingest.hand_written import defects, document, event, kernel, load, metadata, names
 
+pytestmark = pytest.mark.usefixtures("scanner")
+
 SHARED = Path(__file__).parents[4] / "shared" / "traces"
 OWN = Path(__file__).parents[3] / "traces"
 
