@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_TRACE ?= $(firstword $(sort $(wildcard traces/loader_bound_*.json.gz)))
+FUZZ_SECONDS ?= 600
 
 # Objects are kept between builds.
 BUILD := build/cmake
@@ -37,8 +38,8 @@ check: $(VENV)/.perfkit $(VENV)/.dev ## format, lint, types and import contracts
 bench: $(VENV)/.perfkit $(VENV)/.bench ## measure against peers, in one run (minutes)
 	$(BIN)/python -m benchmarks
 
-fuzz: $(VENV)/.perfkit $(VENV)/.dev ## fuzz the scanner and its twin for ten minutes
-	$(BIN)/python -m tests.fuzz
+fuzz: $(VENV)/.perfkit $(VENV)/.dev ## fuzz the scanner and its twin, for ten minutes or FUZZ_SECONDS
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 wheel: $(VENV)/.build ## build dist/*.whl, then diagnose with it in an environment holding nothing else
 	rm -rf dist build/wheel-venv
