@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perfkit.ingest import _twin_event
 from perfkit.model.columns import MISSING_INT, MISSING_SMALL
 from tests.fuzz.outcome import ALL_COLUMNS, DEFAULT_COLUMNS, TWIN, Outcome, Scanner, native, scan, small_batches
 
@@ -228,6 +229,27 @@ def test_metadata_events(scanner: Scanner) -> None:
     ]
 
 
+def test_long_metadata_is_cut_and_there_is_a_limit(scanner: Scanner, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 1_000_000
+    if scanner is TWIN:
+        limit = 2
+        monkeypatch.setattr(_twin_event, "_METADATA_LIMIT", limit)
+    long = b'{"ph":"M","name":"' + b"n" * (MIB + 1) + b'","args":{"name":"' + b"a" * MIB + b'"}}'
+    text = b"[" + long + b',{"ph":"M"}' * (limit + 1) + b"]"
+    outcome = scan(scanner, text, columns=DEFAULT_COLUMNS)
+    assert len(outcome.facts["metadata"]) == limit
+    assert [len(field) for field in outcome.facts["metadata"][0]] == [MIB, 0, 0, 0]
+    beyond = ("oversized_metadata", 2, len(text) - len(b'{"ph":"M"},{"ph":"M"}]'))
+    assert outcome.facts["defects"] == [("oversized_value", 2, 18), beyond]
+
+
+def test_keys_with_any_character_in_them(scanner: Scanner) -> None:
+    columns = [("start", "time", ("ts",), "event"), ("odd", "int", ('a", "b', "c:d", "e\\f"), "args")]
+    args = (rb'{"a\", \"b":1}', b'{"c:d":2}', rb'{"e\\f":3}')
+    text = b"[" + b",".join(event(b'"args":' + members) for members in args) + b"]"
+    assert scan(scanner, text, columns=columns).columns["odd"].tolist() == [1, 2, 3]
+
+
 def test_the_other_top_level_values_are_kept_raw(scanner: Scanner) -> None:
     text = b'\xef\xbb\xbf {"a": 1 ,"b":[ {"c":"d"} ],"a":NaN,"traceEvents":[],"\\u0065":"f\\n"} \n'
     outcome = scan(scanner, text)
@@ -276,6 +298,14 @@ GOOD = b'{"ph":"X","ts":1}'
         (b'{"a":["x" 1],"traceEvents":[' + GOOD + b"]}", 1, [("broken_header", 1, 10)]),
         (b'{"a":1 "b":2,,"traceEvents":[' + GOOD + b"]}", 1, [("missing_comma", 1, 7), ("extra_comma", 1, 13)]),
         (b'{"a":"x', 0, [("truncated", 1, 7)]),
+        (b'{"a":"x\\u12', 0, [("truncated", 1, 11)]),
+        (b'{"a":b\0,"traceEvents":[' + GOOD + b"]}", 1, [("broken_header", 1, 6)]),
+        (b'{"a":,"traceEvents" : [' + GOOD + b"]}", 1, [("broken_header", 1, 5)]),
+        (b'{"a"', 0, [("truncated", 1, 4)]),
+        (b'[["a" 1],' + GOOD + b"]", 1, [("event_not_object", 1, 1), ("broken_event", 1, 6)]),
+        (b'[{"ph":"X","ts":1,"x":["a\\', 0, [("truncated_event", 1, 1), ("truncated", 1, 26)]),
+        (b'[{"ph":"X","ts":1,"x":["a" ', 0, [("truncated_event", 1, 1), ("truncated", 1, 27)]),
+        (b'[{"ph":"X","ts":1,"x":["a\\u00e9\x01"]}]', 1, [("control_character", 1, 31)]),
         (b"version 1", 0, [("trailing_data", 1, 0)]),
     ],
 )
