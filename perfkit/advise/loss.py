@@ -130,8 +130,10 @@ class Loss:
             if other.id != self.timeline.id and other.window_ns
         ]
         if not others:
-            return "the others have no activity in the window"
+            return "no other has activity in the window"
         low, high = percent(min(others)), percent(max(others))
+        if len(others) == 1:
+            return f"the other loses {low}"
         return f"the others lose {low if low == high else f'{low} to {high}'}"
 
 

@@ -33,9 +33,9 @@ def propose(attribution: Attribution, timeline: Timeline | None, findings: Seque
         steps.append(
             "If the program uses a GPU, record it too: `activities=[CPU, CUDA]`. This trace has host activity only."
         )
-    if not timeline.steps:
+    if attribution.window.source == "none":
         steps.append("Call `profiler.step()` once an iteration: then times are given per step, without the warm-up.")
-    elif len(timeline.steps) < FEW_STEPS:
+    elif 0 < len(timeline.steps) < FEW_STEPS:
         steps.append("Record five steps or more after a warm-up: with fewer, one odd step decides.")
     if findings and not has_lines(attribution):
         steps.append("Record with `with_stack=True`: this trace does not name the lines of Python to blame.")

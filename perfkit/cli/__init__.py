@@ -43,6 +43,16 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(COMMANDS[cmd_name]).command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; that its reader goes away early is no error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            from perfkit.cli.output import abandon_standard_output
+
+            abandon_standard_output()
+            ctx.exit(BROKEN_PIPE)
+
 
 @click.group(
     cls=LazyGroup,
@@ -58,7 +68,6 @@ def main() -> None:
     """Run the command line and end the process: 0 for success, 2 for a wrong request or unusable data."""
     try:
         status = cli.main(prog_name="perfkit", standalone_mode=False)
-        sys.stdout.flush()
     except PerfkitError as error:
         click.echo(f"perfkit: error: {error}", err=True)
         status = error.exit_code
@@ -67,9 +76,4 @@ def main() -> None:
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         status = INTERRUPTED
-    except BrokenPipeError:
-        from perfkit.cli.output import abandon_standard_output
-
-        abandon_standard_output()
-        status = BROKEN_PIPE
     sys.exit(status)

@@ -27,7 +27,7 @@ def complete(_context: click.Context, _parameter: click.Parameter, incomplete: s
     return [CompletionItem(rule.code, help=rule.title) for rule in RULES if rule.code.startswith(incomplete.upper())]
 
 
-@click.command("explain")
+@click.command("explain", short_help="Explain a fault, and how to repair it.")
 @click.argument("rule", shell_complete=complete)
 def command(rule: str) -> None:
     """Explain a fault: what RULE looks for, why that is slow, and how to repair it.

@@ -57,7 +57,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "collectives": [asdict(row) for row in attribution.collectives[:top]],
         "launches": [asdict(row) for row in attribution.launches],
         "blame": [asdict(row) for row in attribution.blame[:top]],
-        "findings": [asdict(finding) for finding in advice.findings],
+        "findings": [{**asdict(finding), "evidence": list(finding.evidence)} for finding in advice.findings],
         "next_steps": list(advice.next_steps),
     }
 

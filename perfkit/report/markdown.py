@@ -57,7 +57,7 @@ def parts(diagnosis: Diagnosis, rows: int) -> Iterable[str]:
     if findings:
         yield "### Largest bottlenecks"
         yield "\n".join(
-            bottleneck(number, finding, timeline) for number, finding in enumerate(findings[: rows or 1], 1)
+            bottleneck(number, finding, diagnosis) for number, finding in enumerate(findings[: rows or 1], 1)
         )
     yield folded("Kernels, operators and copies", tables(diagnosis, rows))
     yield folded("Other devices", [bullets(outline.other_timelines(diagnosis)[:rows])])
@@ -82,10 +82,12 @@ def causes(timeline: Timeline) -> str:
     return table(("Where the time goes", "Share", "A step" if steps else "Time", ""), "lrrl", rows)
 
 
-def bottleneck(number: int, finding: Finding, timeline: Timeline | None) -> str:
+def bottleneck(number: int, finding: Finding, diagnosis: Diagnosis) -> str:
     """Return one finding as an item of a numbered list."""
     where = f" at {code(finding.where)}" if finding.where else ""
-    lines = [f"{number}. **{prose(finding.title)}** ({finding.rule}){where}: {prose(outline.price(finding, timeline))}"]
+    share, time = outline.price(finding, diagnosis)
+    unit = " a step" if diagnosis.attribution.timelines[0].steps else ""
+    lines = [f"{number}. **{prose(finding.title)}** ({finding.rule}){where}: up to {share}, {time}{unit}"]
     lines.extend(f"   - {prose(sentence)}" for sentence in finding.evidence)
     lines.append(f"   - *Fix ({finding.safety})*: {prose(finding.fix)}")
     return "\n".join(lines)

@@ -71,26 +71,35 @@ def windowed(diagnosis: Diagnosis, timeline: Timeline) -> str:
         name = f"the busiest thread, {timeline.device_name or timeline.process or timeline.id}"
     else:
         name = timeline.device_name or f"device {timeline.device}"
-    window = diagnosis.attribution.window
-    length = duration(timeline.window_ns)
-    if timeline.steps:
-        number = len(timeline.steps)
-        steps = count(number, "step")
-        length = f"{steps} of {duration(timeline.window_ns / number)}" if number > 1 else f"{steps} of {length}"
-        dropped = len(window.dropped)
-        left_out = f", first{f' {dropped}' if dropped > 1 else ''} left out" if dropped else ""
-        length = f"{length} ({window.source}{left_out})"
-    else:
-        length = f"{length} from first to last activity, no steps found"
-    return f"{name}: {length}"
+    if len(diagnosis.attribution.timelines) > 1:
+        name = f"{timeline.id}, {name}"
+    return f"{name}: {stepped(diagnosis, timeline) if timeline.steps else spanned(diagnosis, timeline)}"
 
 
-def price(finding: Finding, timeline: Timeline | None) -> str:
-    """Say what a finding costs at most, per step where there are steps."""
+def stepped(diagnosis: Diagnosis, timeline: Timeline) -> str:
+    """Say how many steps there are, how long they are, and where they come from."""
+    number = len(timeline.steps)
+    dropped = len(diagnosis.attribution.window.dropped)
+    left_out = f", first{f' {dropped}' if dropped > 1 else ''} left out" if dropped else ""
+    length = duration(timeline.window_ns / number)
+    return f"{count(number, 'step')} of {length} ({diagnosis.attribution.window.source}{left_out})"
+
+
+def spanned(diagnosis: Diagnosis, timeline: Timeline) -> str:
+    """Say how long the whole recording is, and what the host did outside of it."""
+    text = f"{duration(timeline.window_ns)} from first to last activity"
+    if diagnosis.attribution.window.source == "none":
+        text = f"{text}, no steps found"
+    outside = ((timeline.lead_in_ns, "before"), (timeline.lead_out_ns, "after"))
+    alone = " and ".join(f"{duration(ns)} {when}" for ns, when in outside if ns)
+    return f"{text}; host alone {alone}" if alone else text
+
+
+def price(finding: Finding, diagnosis: Diagnosis) -> tuple[str, str]:
+    """Return what a finding costs at most: share of its window, and time (per step if it has steps)."""
+    timeline = next((line for line in diagnosis.attribution.timelines if line.id == finding.timeline), None)
     steps = len(timeline.steps) if timeline else 0
-    if steps:
-        return f"up to {percent(finding.share)}, {duration(finding.saving_ns / steps)} a step"
-    return f"up to {percent(finding.share)}, {duration(finding.saving_ns)}"
+    return percent(finding.share), duration(finding.saving_ns / max(steps, 1))
 
 
 def defects(diagnosis: Diagnosis) -> list[Defect]:

@@ -106,6 +106,12 @@ class Sheet:
         self.findings = detail.findings if top is None else top
         self.rows = detail.rows if top is None else top
         self.timeline = outline.main_timeline(diagnosis)
+        attribution = diagnosis.attribution
+        self.window_ns = sum(timeline.window_ns for timeline in attribution.timelines)
+        self.kernels = [(row.name, row.calls, row.device_ns) for row in attribution.kernels]
+        self.operators = [
+            (outline.operator_name(row), row.calls, row.device_ns or row.host_ns) for row in attribution.operators
+        ]
 
     def lines(self) -> list[str]:
         """Return the lines of all parts, parts separated by an empty one."""
@@ -162,7 +168,7 @@ class Sheet:
         """Draw a heading, with the names of the last columns at its right where it has some."""
         right = numbers(*columns)
         left = self.pen.fit(title, self.pen.width - len(right))
-        return self.pen.paint(left, "heading") + self.pen.paint(right, "quiet")
+        return self.pen.paint(left if right else left.rstrip(), "heading") + self.pen.paint(right, "quiet")
 
     def row(self, label: str, bar: str, ns: int, timeline: Timeline) -> str:
         """Draw one owner of time."""
@@ -187,12 +193,14 @@ class Sheet:
 
     def bottleneck(self, number: int, finding: Finding) -> list[str]:
         """Draw one finding: what, how much, why we think so, what to do."""
-        steps = len(self.timeline.steps) if self.timeline else 0
-        price = numbers(percent(finding.share), duration(finding.saving_ns / max(steps, 1)))
+        price = numbers(*outline.price(finding, self.diagnosis))
         title = self.pen.fit(f"{number} {finding.rule} {finding.title}", self.pen.width - len(price))
         lines = [f"{title}{self.pen.paint(price, 'idle')}"]
-        # The first sentence repeats the price: it is left out where there is no room and something else to say.
-        evidence = finding.evidence[1:] if len(finding.evidence) > 1 and not self.detail.amounts else finding.evidence
+        # The first sentence repeats the price: where there is no room it is left out, unless it has to name the device.
+        brief = (
+            len(finding.evidence) > 1 and not self.detail.amounts and finding.timeline == self.diagnosis.advice.timeline
+        )
+        evidence = finding.evidence[1:] if brief else finding.evidence
         texts = [(" ".join(evidence), self.detail.evidence)]
         if self.detail.fixes:
             texts.append((f"Fix ({finding.safety}): {finding.fix}", self.detail.fixes))
@@ -203,37 +211,29 @@ class Sheet:
 
     def hot_spots(self) -> list[str]:
         """Draw the kernels and operators with the most time."""
-        attribution = self.diagnosis.attribution
-        kernels = self.table("Top kernels", [(row.name, row.calls, row.device_ns) for row in attribution.kernels])
-        operators = [
-            (outline.operator_name(row), row.calls, row.device_ns or row.host_ns) for row in attribution.operators
-        ]
-        return self.joined(
-            kernels, self.table("Top operators", operators) if self.detail.operators or not kernels else []
-        )
+        kernels = self.table("Top kernels", self.kernels)
+        wanted = self.detail.operators or not kernels
+        return self.joined(kernels, self.table("Top operators", self.operators) if wanted else [])
 
     def hottest(self) -> list[str]:
         """Name the first kernel or operator in a line, where there is no room for a table."""
-        attribution = self.diagnosis.attribution
-        row = next(iter(attribution.kernels or attribution.operators), None)
-        if row is None or self.rows:
+        rows = self.kernels or self.operators
+        if not rows or self.rows:
             return []
-        name = self.pen.fit(row.name.removeprefix("void "), self.pen.width - TAB - sum(WIDTHS))
-        window = sum(timeline.window_ns for timeline in attribution.timelines)
-        ns = row.device_ns or getattr(row, "host_ns", 0)
-        amounts = numbers(f"{row.calls:,}x", percent(ns, window), duration(ns))
-        return [f"{self.pen.paint('Top'.ljust(TAB), 'heading')}{name}{amounts}"]
+        name, calls, ns = rows[0]
+        amounts = numbers(f"{calls:,}x", percent(ns, self.window_ns), duration(ns))
+        shown = self.pen.fit(name.removeprefix("void "), self.pen.width - TAB - len(amounts))
+        return [f"{self.pen.paint('Top'.ljust(TAB), 'heading')}{shown}{amounts}"]
 
     def table(self, title: str, rows: Sequence[tuple[str, int, int]]) -> list[str]:
         """Draw the first rows, given as name, calls and time."""
         if not rows or not self.rows:
             return []
-        window = sum(timeline.window_ns for timeline in self.diagnosis.attribution.timelines)
         lines = [self.header(title, ("calls", "share", "time"))]
         space = self.pen.width - MARGIN - sum(WIDTHS)
         for name, calls, ns in rows[: self.rows]:
             shown = self.pen.fit(name.removeprefix("void ") or "(no name)", space)
-            lines.append(f"{' ' * MARGIN}{shown}{numbers(f'{calls:,}', percent(ns, window), duration(ns))}")
+            lines.append(f"{' ' * MARGIN}{shown}{numbers(f'{calls:,}', percent(ns, self.window_ns), duration(ns))}")
         return lines
 
     def elsewhere(self) -> list[str]:
