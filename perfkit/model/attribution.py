@@ -72,8 +72,8 @@ class Window:
     """The stretch of time that is looked at, and how it was found.
 
     ``kind`` is that of the first timeline. ``source`` says where the steps come from (``ProfilerStep#``,
-    ``Optimizer.step``, the name of
-    a repeated annotation, or ``none``); ``dropped`` names recorded steps left out of the window (warm-up).
+    ``Optimizer.step``, the name of a repeated annotation, or ``none``), or would come from if the window were not the
+    whole span; ``dropped`` names recorded steps left out of the window (warm-up).
     """
 
     kind: WindowKind
