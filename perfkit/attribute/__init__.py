@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from perfkit.attribute.blame import blame, blocked
+from perfkit.attribute.blame import blocked
 from perfkit.attribute.defects import find_defects
 from perfkit.attribute.host import Host
 from perfkit.attribute.host_timeline import read_host
@@ -39,10 +39,10 @@ def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps"
         The attribution; without device activity it holds the busiest host thread, and without any event no timeline.
     """
     host = Host(collect(trace))
-    readings, source = read_devices(host, window)
-    if not readings:
-        readings, source = read_host(host, window)
     places = Places(host)
+    readings, source = read_devices(host, places, window)
+    if not readings:
+        readings, source = read_host(host, places, window)
     inside = np.sort(np.concatenate([np.empty(0, np.int64), *(reading.inside for reading in readings)]))
     timelines = Table(reading.timeline for reading in readings)
     return Attribution(
@@ -52,7 +52,7 @@ def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps"
             dropped=tuple(dict.fromkeys(name for reading in readings for name in reading.dropped)),
         ),
         timelines=timelines,
-        blame=Table(entry for one in readings for entry in blame(host, places, one.timeline.id, one.pieces)),
+        blame=Table(entry for one in readings for entry in one.losses.table(one.timeline.id)),
         blocked=blocked(host, readings),
         operators=operators(host.work, places, inside),
         kernels=kernels(host.work, inside),
@@ -63,12 +63,12 @@ def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps"
     )
 
 
-def read_devices(host: Host, window: Literal["steps", "device-span"]) -> tuple[list[Reading], str]:
+def read_devices(host: Host, places: Places, window: Literal["steps", "device-span"]) -> tuple[list[Reading], str]:
     """Attribute every device; returns the readings and what the first one's steps were found from."""
     readings, sources = [], []
     for device in devices(host.work):
         marks = find_marks(host.work, device.process)
-        reading = read_device(host, device, marks, window)
+        reading = read_device(host, places, device, marks, window)
         readings.append(reading)
-        sources.append(marks.source if reading.timeline.steps else "none")
+        sources.append(marks.source if reading.timeline.steps or window == "device-span" else "none")
     return readings, sources[0] if sources else "none"

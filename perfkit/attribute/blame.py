@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["blame", "blocked", "thread_name"]
+__all__ = ["Losses", "blocked", "thread_name"]
 
 ROWS_PER_CAUSE: Final = 5
 
@@ -33,37 +35,79 @@ def thread_name(host: Host, thread: int) -> str:
     return entry.name if entry.key in entry.name else f"{entry.key} {entry.name}".strip()
 
 
-def blame(host: Host, places: Places, timeline: str, pieces: Pieces) -> list[Blame]:
-    """Return the host events that own most of the idle time of each cause; events of one name on one thread are one."""
-    trace = host.work.trace
-    columns = trace.columns
-    held = np.flatnonzero(pieces.row >= 0)
-    rows = python_rows(host, places, pieces, held)
-    length = (pieces.end - pieces.start)[held]
-    thread = columns["thread"][rows].astype(np.int64)
-    key = (pieces.cause[held] * len(trace.threads) + thread) * len(trace.strings) + columns["name"][rows]
-    _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    total = np.bincount(group, weights=length, minlength=len(first))
-    found: list[Blame] = []
-    cause = pieces.cause[held[first]]
-    order = np.argsort(-total, kind="stable")
-    for code in np.unique(cause).tolist():
-        for index in order[cause[order] == code][:ROWS_PER_CAUSE].tolist():
-            members = np.flatnonzero(group == index)
-            longest = held[members[np.argmax(length[members])]]
-            where = int(thread[first[index]])
+class Losses:
+    """Sums idle time by cause and host event, a block of pieces at a time; events of one name on one thread are one."""
+
+    def __init__(self, host: Host, places: Places) -> None:
+        """Start from nothing."""
+        self.host = host
+        self.places = places
+        self.pieces = np.zeros(len(CODE), np.int64)
+        self._found: dict[tuple[int, int], Loss] = {}
+
+    def add(self, pieces: Pieces) -> None:
+        """Add pieces; a gap lies in one block."""
+        self.pieces += np.bincount(pieces.cause, minlength=len(CODE))
+        held = np.flatnonzero(pieces.row >= 0)
+        if not len(held):
+            return
+        trace = self.host.work.trace
+        rows = python_rows(self.host, self.places, pieces, held)
+        length = (pieces.end - pieces.start)[held]
+        key = trace.columns["thread"][rows].astype(np.int64) * len(trace.strings) + trace.columns["name"][rows]
+        key = key * len(CODE) + pieces.cause[held]
+        by_length = np.lexsort((length, key))
+        ordered = key[by_length]
+        last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+        group = np.searchsorted(ordered[last], key)
+        total = np.bincount(group, weights=length)
+        spans = int(pieces.gap.max()) + 1
+        gaps = np.bincount(distinct(group * spans + pieces.gap[held]) // spans)
+        longest = by_length[last]
+        for index, piece in enumerate(longest.tolist()):
+            row, cause = int(rows[piece]), int(pieces.cause[held[piece]])
+            same = (cause, int(ordered[last[index]]))
+            loss = self._found.setdefault(same, Loss(cause, row))
+            loss.ns += int(total[index])
+            loss.gaps += int(gaps[index])
+            if length[piece] > loss.longest_ns:
+                loss.longest_ns, loss.longest_start = int(length[piece]), int(pieces.start[held[piece]])
+
+    def table(self, timeline: str) -> list[Blame]:
+        """Return the events that own most of the time of each cause, largest first."""
+        trace = self.host.work.trace
+        largest = sorted(self._found.values(), key=lambda loss: -loss.ns)
+        taken: Counter[int] = Counter()
+        found = []
+        for loss in largest:
+            taken[loss.cause] += 1
+            if taken[loss.cause] > ROWS_PER_CAUSE:
+                continue
+            thread = int(trace.columns["thread"][loss.row])
             found.append(
                 Blame(
                     timeline=timeline,
-                    cause=IDLE_CAUSES[code],
-                    event=trace.strings[int(columns["name"][rows[first[index]]])],
-                    thread=thread_name(host, where),
-                    where=places.line_at(where, int(pieces.start[longest])),
-                    ns=int(length[members].sum()),
-                    gaps=len(distinct(pieces.gap[held[members]])),
+                    cause=IDLE_CAUSES[loss.cause],
+                    event=trace.strings[int(trace.columns["name"][loss.row])],
+                    thread=thread_name(self.host, thread),
+                    where=self.places.line_at(thread, loss.longest_start),
+                    ns=loss.ns,
+                    gaps=loss.gaps,
                 )
             )
-    return sorted(found, key=lambda entry: -entry.ns)
+        return found
+
+
+@dataclass(slots=True)
+class Loss:
+    """Idle time owed to one host event: ``row`` is one of its rows."""
+
+    cause: int
+    row: int
+    ns: int = 0
+    gaps: int = 0
+    longest_ns: int = -1
+    longest_start: int = 0
 
 
 def python_rows(host: Host, places: Places, pieces: Pieces, held: Ints) -> Ints:

@@ -62,11 +62,9 @@ def activity_defects(host: Host) -> Iterator[tuple[str, int, str]]:
 
 def silence(host: Host, readings: Sequence[Reading]) -> Iterator[tuple[str, int, str]]:
     """Count the moments at which a launching thread shows no event although the device waits for it."""
-    count, silent_ns = 0, 0
-    for reading in readings:
-        quiet = reading.pieces.cause == CODE["unattributed_host_silent"]
-        count += int(quiet.sum())
-        silent_ns += int((reading.pieces.end - reading.pieces.start)[quiet].sum())
+    silent = "unattributed_host_silent"
+    count = sum(int(reading.losses.pieces[CODE[silent]]) for reading in readings)
+    silent_ns = sum(reading.timeline.idle.get(silent, 0) for reading in readings)
     stacks = len(host.work.trace.rows(Category.PYTHON))
     advice = (
         "it waits for another thread or runs unrecorded code"

@@ -46,6 +46,13 @@ class Layer:
         union = Union.of(start, end)
         return cls(cause, union.start, union.end, rows[union.first])
 
+    def holding(self, times: Ints) -> Ints:
+        """Return the position of the interval that holds each time, or -1."""
+        index = np.searchsorted(self.start, times, "right") - 1
+        if not len(self.start):
+            return index
+        return np.where(times < self.end[index], index, -1)
+
     def between(self, low: int, high: int) -> Layer:
         """Return the intervals that reach into ``[low, high)``."""
         some = slice(np.searchsorted(self.end, low, "right"), np.searchsorted(self.start, high))
@@ -77,17 +84,21 @@ class Host:
             Category.OPERATOR, Category.ANNOTATION, Category.RUNTIME, Category.PYTHON, Category.OVERHEAD
         )
         order = np.lexsort((columns["start"][rows], columns["thread"][rows]))
-        self.rows = rows[order]
+        self.rows = rows[order].astype(np.int32)
         self.bounds = np.searchsorted(columns["thread"][self.rows], np.arange(len(work.trace.threads) + 1))
         self.overhead = trace_rows(work, Category.OVERHEAD)
         self.layers = functools.cache(self._layers)
-        self.call_at = np.full(len(work.trace), -1, np.int64)
+        self.waits = functools.cache(self._waits)
+        self.call_at = np.full(len(work.trace), -1, np.int32)
         self.call_at[work.calls.row] = np.arange(len(work.calls.row))
 
     def of_thread(self, thread: int, *categories: Category) -> Ints:
         """Return the rows of a thread of these categories, by start."""
-        rows = self.rows[self.bounds[thread] : self.bounds[thread + 1]]
-        return rows[np.isin(self.work.trace.columns["category"][rows], categories)]
+        rows: Ints = self.rows[self.bounds[thread] : self.bounds[thread + 1]]
+        wanted = np.zeros(256, bool)
+        wanted[list(categories)] = True
+        kept: Ints = rows[wanted[self.work.trace.columns["category"][rows]]]
+        return kept
 
     @functools.cached_property
     def first_launches(self) -> NDArray[np.bool_]:
@@ -153,6 +164,11 @@ class Host:
         """Return the rows of a thread that allocate or free memory by a runtime call, by start."""
         rows = self.of_thread(thread, Category.RUNTIME)
         return rows[self.work.names.match("runtime", "allocation", rows)]
+
+    def _waits(self, thread: int) -> Layer:
+        rows = self.synchronizations(thread)
+        columns = self.work.trace.columns
+        return Layer.of("synchronization", rows, columns["start"][rows], columns["end"][rows])
 
     def _layers(self, thread: int) -> list[Layer]:
         calls = self.work.calls

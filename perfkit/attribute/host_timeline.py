@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from perfkit.attribute.blame import thread_name
+from perfkit.attribute.blame import Losses, thread_name
 from perfkit.attribute.host import CODE, Host, Layer, Pieces, paint
 from perfkit.attribute.intervals import EMPTY, Union
 from perfkit.attribute.steps import find_marks
-from perfkit.attribute.timeline import Reading, busy_by_class, idle_by_cause, step_table, time_by_step
+from perfkit.attribute.timeline import Reading, add_by_step, busy_by_class, idle_by_cause, step_table
 from perfkit.model.attribution import IDLE_CAUSES, Timeline
 from perfkit.model.trace import Category
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from perfkit.attribute.places import Places
     from perfkit.attribute.steps import Marks
 
     Ints = NDArray[np.int64]
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["read_host"]
 
 
-def read_host(host: Host, window: Literal["steps", "device-span"]) -> tuple[list[Reading], str]:
+def read_host(host: Host, places: Places, window: Literal["steps", "device-span"]) -> tuple[list[Reading], str]:
     """Attribute the thread with most time in operators; an empty list if no thread has any event.
 
     Operators are computation, or communication if they are collectives, except inside data loading or compilation.
@@ -45,7 +46,8 @@ def read_host(host: Host, window: Literal["steps", "device-span"]) -> tuple[list
     marks = find_marks(work, process)
     edges, names, dropped = bounds(host, thread, marks if window == "steps" else None)
     pieces = paint(edges[:1], edges[-1:], layers(host, thread), edges[1:-1], "unattributed_host_silent")
-    time = time_by_step(edges, pieces)
+    time = np.zeros((len(edges) - 1, len(CODE)), np.int64)
+    add_by_step(time, edges, pieces)
     total = time.sum(axis=0)
     idle = pieces.cause < len(IDLE_CAUSES)
     only = bool(names) and not dropped
@@ -77,8 +79,9 @@ def read_host(host: Host, window: Literal["steps", "device-span"]) -> tuple[list
         ),
         steps=step_table(names, edges, time),
     )
-    kept = Pieces(pieces.start[idle], pieces.end[idle], pieces.cause[idle], pieces.row[idle], pieces.gap[idle])
-    return [Reading(timeline, kept, EMPTY, dropped)], marks.source if names else "none"
+    losses = Losses(host, places)
+    losses.add(Pieces(*(getattr(pieces, name)[idle] for name in Pieces.__slots__)))
+    return [Reading(timeline, losses, EMPTY, dropped)], marks.source if names or window == "device-span" else "none"
 
 
 def bounds(host: Host, thread: int, marks: Marks | None) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from perfkit.attribute.host import CODE, Host, Pieces, paint
-from perfkit.attribute.intervals import Union, distinct
+from perfkit.attribute.intervals import distinct
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from perfkit.attribute.work import Activities
@@ -22,7 +24,7 @@ BLOCK: Final = 1 << 17
 """Gaps explained at a time."""
 
 
-def explain_gaps(host: Host, activities: Activities, mine: Ints, gap_start: Ints, gap_end: Ints) -> Pieces:
+def explain_gaps(host: Host, activities: Activities, mine: Ints, gap_start: Ints, gap_end: Ints) -> Iterator[Pieces]:
     """Give every nanosecond of a device's gaps a cause.
 
     Args:
@@ -32,20 +34,15 @@ def explain_gaps(host: Host, activities: Activities, mine: Ints, gap_start: Ints
         gap_start: Starts of the gaps, ascending; each is the end of an activity.
         gap_end: Ends of the gaps; each is the start of an activity.
 
-    Returns:
-        Pieces in order of time that tile the gaps.
+    Yields:
+        Pieces in order of time that tile the gaps, a block of gaps at a time: memory is bounded by the block.
     """
     ending = mine[np.searchsorted(activities.start[mine], gap_end)]
     same_stream = continues_stream(activities, mine, ending, gap_start)
-    blocks = []
-    for first in range(0, max(len(gap_start), 1), BLOCK):
+    for first in range(0, len(gap_start), BLOCK):
         block = slice(first, first + BLOCK)
-        pieces = explain_block(
-            host, activities.call[ending[block]], same_stream[block], gap_start[block], gap_end[block]
-        )
-        pieces.gap[:] += first
-        blocks.append(pieces)
-    return Pieces(*(np.concatenate([getattr(block, name) for block in blocks]) for name in Pieces.__slots__))
+        call = activities.call[ending[block]]
+        yield explain_block(host, call, same_stream[block], gap_start[block], gap_end[block])
 
 
 def explain_block(host: Host, call: Ints, same_stream: NDArray[np.bool_], gap_start: Ints, gap_end: Ints) -> Pieces:
@@ -92,14 +89,12 @@ def of_thread(host: Host, thread: int, gaps: Ints, start: Ints, end: Ints, launc
     device ran dry because
     the thread waited for it, and what the thread does next could have been done before.
     """
-    columns = host.work.trace.columns
-    rows = host.synchronizations(thread)
-    waits = Union.of(columns["start"][rows], columns["end"][rows])
+    waits = host.waits(thread)
     open_wait = waits.holding(start)
     until = np.where(open_wait >= 0, np.clip(launch, start, end), start)
     pieces = paint(start, end, host.layers(thread), until, "unattributed_host_silent")
     synchronizing = (pieces.end <= until[pieces.gap]) & (pieces.cause != CODE["data_loading"])
     cause, row = pieces.cause.copy(), pieces.row.copy()
     cause[synchronizing] = CODE["synchronization"]
-    row[synchronizing] = rows[waits.first[open_wait[pieces.gap[synchronizing]]]]
+    row[synchronizing] = waits.row[open_wait[pieces.gap[synchronizing]]]
     return Pieces(pieces.start, pieces.end, cause, row, gaps[pieces.gap])

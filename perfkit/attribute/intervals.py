@@ -84,13 +84,6 @@ class Union:
         left, right = self.covered(np.array([low, high]))
         return int(right - left)
 
-    def holding(self, times: Ints) -> Ints:
-        """Return the index of the interval that holds each time, or -1."""
-        index = np.searchsorted(self.start, times, "right") - 1
-        if not len(self.start):
-            return index
-        return np.where((index >= 0) & (times < self.end[index]), index, -1)
-
 
 class Nest:
     """Nested intervals of one thread, such as operators or stack frames: finds the innermost one around a time.

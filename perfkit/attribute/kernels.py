@@ -110,6 +110,9 @@ def launch_delays(work: Work, readings: Sequence[Reading]) -> Table[LaunchDelay]
         in_window = (calls.start >= line.start_ns) & (calls.start < line.end_ns)
         lost = calls.launches & ~calls.with_activity & of_process & in_window
         middle, high = np.percentile(delay, [50, 90], method="lower")
-        launches = len(np.unique(activities.call[linked]))
-        found.append(LaunchDelay(line.id, launches, int(lost.sum()), int(middle), int(high), int(delay.max())))
+        launched = np.zeros(len(calls.row), bool)
+        launched[activities.call[linked]] = True
+        found.append(
+            LaunchDelay(line.id, int(launched.sum()), int(lost.sum()), int(middle), int(high), int(delay.max()))
+        )
     return Table(found)

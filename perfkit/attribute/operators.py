@@ -38,7 +38,9 @@ def operators(work: Work, places: Places, inside: Ints) -> Table[Operator]:
     """
     activities, calls = work.activities, work.calls
     linked = inside[activities.call[inside] >= 0]
-    call, which = np.unique(activities.call[linked], return_inverse=True)
+    used = np.zeros(len(calls.row), bool)
+    used[activities.call[linked]] = True
+    call, which = np.flatnonzero(used), (np.cumsum(used) - 1)[activities.call[linked]]
     thread, moment = calls.thread[call], calls.start[call]
     around = {kind: np.full(len(call), -1, np.int64) for kind in ("operators", "modules", "lines")}
     for index in np.unique(thread).tolist():

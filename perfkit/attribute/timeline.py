@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from perfkit.attribute.host import CODE, Host, Pieces
+from perfkit.attribute.blame import Losses
+from perfkit.attribute.host import CODE
 from perfkit.attribute.idle import explain_gaps
 from perfkit.attribute.intervals import Union
 from perfkit.attribute.steps import Marks, device_bounds
@@ -18,6 +19,8 @@ from perfkit.model.trace import Category
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from perfkit.attribute.host import Host, Pieces
+    from perfkit.attribute.places import Places
     from perfkit.attribute.work import Activities, Work
 
     Ints = NDArray[np.int64]
@@ -25,12 +28,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Device",
     "Reading",
+    "add_by_step",
     "busy_by_class",
     "devices",
     "idle_by_cause",
     "read_device",
     "step_table",
-    "time_by_step",
 ]
 
 ENOUGH_LINKED: Final = 0.95
@@ -48,10 +51,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A timeline with what later passes need: the pieces of its idle time and which activities lie in its window."""
+    """A timeline with what later passes need: the events its idle time is owed to and the activities in its window."""
 
     timeline: Timeline
-    pieces: Pieces
+    losses: Losses
     inside: Ints
     dropped: tuple[str, ...]
 
@@ -100,7 +103,9 @@ def window_bounds(work: Work, device: Device, marks: Marks, window: Literal["ste
     return Bounds("device-span", edges, (), (), only_step=False)
 
 
-def read_device(host: Host, device: Device, marks: Marks, window: Literal["steps", "device-span"]) -> Reading:
+def read_device(
+    host: Host, places: Places, device: Device, marks: Marks, window: Literal["steps", "device-span"]
+) -> Reading:
     """Attribute the window of one device."""
     work = host.work
     activities, mine = work.activities, device.mine
@@ -108,8 +113,11 @@ def read_device(host: Host, device: Device, marks: Marks, window: Literal["steps
     low, high = int(bounds.edges[0]), int(bounds.edges[-1])
     covered = covered_by_step(activities, mine, bounds.edges)
     busy = Union.of(activities.start[mine], activities.end[mine])
-    pieces = explain_gaps(host, activities, mine, *gaps_between(busy, low, high))
-    time = time_by_step(bounds.edges, pieces)
+    losses = Losses(host, places)
+    time = np.zeros((len(bounds.edges) - 1, len(CODE)), np.int64)
+    for pieces in explain_gaps(host, activities, mine, *gaps_between(busy, low, high)):
+        add_by_step(time, bounds.edges, pieces)
+        losses.add(pieces)
     time[:, CODE["compute"]] = covered["compute"]
     time[:, CODE["exposed_communication"]] = covered["work"] - covered["compute"]
     time[:, CODE["exposed_copy"]] = covered["all"] - covered["work"]
@@ -146,15 +154,13 @@ def read_device(host: Host, device: Device, marks: Marks, window: Literal["steps
         confidence_reason=reason,
         steps=step_table(bounds.names, bounds.edges, time),
     )
-    return Reading(timeline, pieces, inside, bounds.dropped)
+    return Reading(timeline, losses, inside, bounds.dropped)
 
 
-def time_by_step(edges: Ints, pieces: Pieces) -> NDArray[np.int64]:
-    """Sum pieces by step (rows) and CODE (columns); no piece crosses an edge."""
-    time = np.zeros((len(edges) - 1, len(CODE)), np.int64)
+def add_by_step(time: NDArray[np.int64], edges: Ints, pieces: Pieces) -> None:
+    """Add pieces to sums by step (rows) and CODE (columns); no piece crosses an edge."""
     step = np.searchsorted(edges, pieces.start, "right") - 1
     np.add.at(time, (step, pieces.cause), pieces.end - pieces.start)
-    return time
 
 
 def busy_by_class(total: Ints) -> dict[str, int]:
@@ -168,7 +174,7 @@ def idle_by_cause(total: Ints) -> dict[str, int]:
 
 
 def step_table(names: tuple[str, ...], edges: Ints, time: NDArray[np.int64]) -> Table[Step]:
-    """Make the table of the steps from what `time_by_step` summed."""
+    """Make the table of the steps from what `add_by_step` summed."""
     return Table(
         Step(name, int(start), int(end), busy_by_class(total), idle_by_cause(total))
         for name, start, end, total in zip(names, edges[:-1], edges[1:], time, strict=False)

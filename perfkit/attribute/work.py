@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perfkit.attribute.intervals import sort_by_start
+from perfkit.attribute.links import Ends, link
 from perfkit.attribute.names import Names
 from perfkit.model.columns import MISSING_INT
 from perfkit.model.trace import DEVICE_CATEGORIES, Category
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 __all__ = ["Activities", "Calls", "Work", "collect"]
-
-MAX_PROCESSES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +83,17 @@ def collect(trace: Trace) -> Work:
     rows = rows[sort_by_start(columns["start"][rows], rows)]
     call_thread = columns["thread"][rows]
     call_process = process_of_thread[call_thread] if len(rows) else np.empty(0, np.int32)
-    call_start, correlation = columns["start"][rows], columns["correlation"][rows]
+    call_start = columns["start"][rows]
 
     acts = trace.rows(*DEVICE_CATEGORIES)
     acts = acts[sort_by_start(columns["start"][acts], columns["correlation"][acts])]
     track = columns["thread"][acts]
     act_process = process_of_thread[track] if len(acts) else np.empty(0, np.int32)
     owner, call = link(
+        ends_of(trace, acts),
         (act_process.astype(np.int64) << 32) | columns["device"][acts].astype(np.uint32),
-        columns["start"][acts],
-        columns["correlation"][acts],
-        (call_process, call_start, correlation),
+        ends_of(trace, rows),
+        call_process,
     )
     with_activity = np.zeros(len(rows), bool)
     with_activity[call[call >= 0]] = True
@@ -105,7 +104,7 @@ def collect(trace: Trace) -> Work:
         end=columns["end"][rows],
         thread=call_thread,
         process=call_process,
-        correlation=correlation,
+        correlation=columns["correlation"][rows],
         is_copy=is_copy,
         is_graph=names.match("runtime", "graph_launch", rows),
         launches=with_activity | is_copy | names.match("runtime", "launch", rows),
@@ -130,48 +129,8 @@ def collect(trace: Trace) -> Work:
     return Work(trace, names, processes, process_of_thread, calls, activities)
 
 
-def link(
-    group: Ints, start: Ints, correlation: Ints, calls: tuple[NDArray[np.int32], Ints, Ints]
-) -> tuple[NDArray[np.int32], Ints]:
-    """Give every activity the process that launched it and the launching call.
-
-    Correlations of two processes collide, and an activity does not name its process. So each device (``group``)
-    votes: it belongs
-    to the process in which most of its activities find a call that began before them; an activity with no such call
-    there, but
-    with one in another process, goes to that one (two processes can share a device).
-
-    Returns:
-        Process index (-1: unknown) and position of the call (-1: none) for each activity.
-    """
-    process, call_start, call_correlation = calls
-    owner = np.full(len(group), -1, np.int32)
-    call = np.full(len(group), -1, np.int64)
-    sizes = np.bincount(process) if len(process) else np.empty(0, np.int64)
-    candidates = np.argsort(-sizes, kind="stable")[: min(MAX_PROCESSES, int(np.count_nonzero(sizes)))]
-    if not len(candidates) or not len(group):
-        return owner, call
-    _, group = np.unique(group, return_inverse=True)
-    best_votes = np.full(int(group.max()) + 1, -1, np.int64)
-    causal = np.zeros(len(group), bool)
-    for candidate in candidates.tolist():
-        found = find_calls(np.flatnonzero(process == candidate), call_correlation, correlation)
-        holds = (found >= 0) & (call_start[found] <= start)
-        votes = np.bincount(group[holds], minlength=len(best_votes))
-        wins = (votes > best_votes)[group]
-        take = (wins & (holds | ~causal)) | (holds & ~causal)
-        best_votes = np.maximum(best_votes, votes)
-        owner[take], call[take], causal[take] = candidate, found[take], holds[take]
-    return owner, call
-
-
-def find_calls(members: Ints, call_correlation: Ints, wanted: Ints) -> Ints:
-    """Return for each wanted correlation the first call among ``members`` that bears it, or -1."""
-    keys = call_correlation[members]
-    members, keys = members[keys != MISSING_INT], keys[keys != MISSING_INT]
-    if not len(members):
-        return np.full(len(wanted), -1, np.int64)
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where((keys[index] == wanted) & (wanted != MISSING_INT), members[order[index]], -1)
+def ends_of(trace: Trace, rows: Ints) -> Ends:
+    """Return what links rows to one another; without the column, no External id is known."""
+    columns = trace.columns
+    known = columns["external_id"][rows] if "external_id" in columns else np.full(len(rows), MISSING_INT)
+    return Ends(columns["start"][rows], columns["correlation"][rows], known)
