@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -84,7 +84,7 @@ class Host:
             Category.OPERATOR, Category.ANNOTATION, Category.RUNTIME, Category.PYTHON, Category.OVERHEAD
         )
         order = np.lexsort((columns["start"][rows], columns["thread"][rows]))
-        self.rows = rows[order].astype(np.int32)
+        self.rows: NDArray[Any] = rows[order].astype(np.int32)
         self.bounds = np.searchsorted(columns["thread"][self.rows], np.arange(len(work.trace.threads) + 1))
         self.overhead = trace_rows(work, Category.OVERHEAD)
         self.layers = functools.cache(self._layers)
