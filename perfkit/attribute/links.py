@@ -95,7 +95,9 @@ def settle(
         take = worth > best
         best[take], latest[take] = worth[take], index
     fits = latest >= 0
-    np.add.at(votes, (latest[fits], device[fits], 2), 1)
+    votes[:, :, 2] = np.bincount(latest[fits] * devices + device[fits], minlength=votes[:, :, 2].size).reshape(
+        -1, devices
+    )
     keys = tuple(votes[::-1, ::-1, place] for place in (2, 1, 0))  # reversed, so that of equals the first wins
     owner_of: Ints = len(members) - 1 - np.lexsort(keys, axis=0)[-1, ::-1]
     home: Ints = devices - 1 - np.lexsort(keys, axis=1)[::-1, -1]
@@ -103,7 +105,7 @@ def settle(
 
 
 def matches(activities: Ends, calls: Ends, members: Ints) -> tuple[Ints, Ints]:
-    """Return, for each activity, the position of the call among ``members`` with its correlation (or -1), and how it fits."""
+    """Return, for each activity, the call among ``members`` with its correlation (or -1), and how well it fits."""
     found = find_calls(members, calls.correlation, activities.correlation)
     mine, theirs = activities.external, calls.external[found]
     known = (mine > 0) & (theirs > 0)

@@ -97,6 +97,7 @@ DEFAULT_FIELDS: Final = (
     "device",
     "stream",
     "correlation",
+    "external_id",
     "sequence",
     "call_stack",
     "bytes",
