@@ -57,7 +57,7 @@ private:
 
 class Scanner {
 public:
-    explicit Scanner(nb::sequence columns) : stream_(parse_specs(columns)), taken_(stream_.events.columns.size()) {}
+    explicit Scanner(nb::sequence columns) : stream_(parse_specs(columns)), taken_(stream_.recorder().columns.size()) {}
 
     void feed(nb::handle data) {
         const Turn turn(*this);
@@ -74,16 +74,16 @@ public:
     nb::object column(const std::string& name) {
         const Turn turn(*this);
         if (!stream_.finished()) throw nb::value_error("the columns are there after finish()");
-        const int number = stream_.events.column_number(name);
+        const int number = stream_.recorder().column_number(name);
         if (number < 0 || taken_[static_cast<std::size_t>(number)]) throw nb::value_error("no such column, or it was taken before");
-        ColumnChunks& chunks = stream_.events.columns[static_cast<std::size_t>(number)];
+        ColumnChunks& chunks = stream_.recorder().columns[static_cast<std::size_t>(number)];
         taken_[static_cast<std::size_t>(number)] = true;
         return chunks.wide() ? take<std::int64_t>(chunks) : take<std::int32_t>(chunks);
     }
 
     nb::list strings() {
         const Turn turn(*this);
-        const Strings& strings = stream_.events.strings;
+        const Strings& strings = stream_.recorder().strings;
         nb::list result;
         for (std::size_t i = 0; i < strings.size(); ++i) result.append(nb::bytes(strings[i].bytes, strings[i].length));
         return result;
@@ -99,7 +99,7 @@ public:
     nb::list metadata() {
         const Turn turn(*this);
         nb::list result;
-        for (const Metadata& entry : stream_.events.metadata) {
+        for (const Metadata& entry : stream_.recorder().metadata) {
             result.append(nb::make_tuple(to_bytes(entry.name), to_bytes(entry.process), to_bytes(entry.thread), to_bytes(entry.args)));
         }
         return result;
@@ -108,14 +108,14 @@ public:
     nb::dict phases() {
         const Turn turn(*this);
         nb::dict result;
-        for (const auto& [phase, count] : stream_.events.phases()) result[nb::str(phase.data(), phase.size())] = count;
+        for (const auto& [phase, count] : stream_.recorder().phases()) result[nb::str(phase.data(), phase.size())] = count;
         return result;
     }
 
     nb::list defects() {
         const Turn turn(*this);
         std::vector<std::tuple<std::uint64_t, std::string_view, std::uint64_t>> found;
-        const auto& entries = stream_.events.defects.entries();
+        const auto& entries = stream_.recorder().defects.entries();
         for (std::size_t i = 0; i < entries.size(); ++i) {
             if (entries[i].count != 0) found.emplace_back(entries[i].first, defect_names[i], entries[i].count);
         }
@@ -125,7 +125,7 @@ public:
         return result;
     }
 
-    std::uint64_t rows() { return (Turn(*this), stream_.events.rows); }
+    std::uint64_t rows() { return (Turn(*this), stream_.recorder().rows); }
     std::uint64_t bytes_seen() { return (Turn(*this), stream_.bytes_seen); }
     bool events_seen() { return (Turn(*this), stream_.events_seen); }
     nb::str top() { return (Turn(*this), nb::str(stream_.top.data(), stream_.top.size())); }
@@ -161,7 +161,7 @@ private:
 
     template <class Integer>
     nb::object take(ColumnChunks& chunks) {
-        const std::size_t rows = stream_.events.rows;
+        const std::size_t rows = stream_.recorder().rows;
         std::unique_ptr<Integer[]> values = std::make_unique_for_overwrite<Integer[]>(rows);
         chunks.take(values.get(), rows);
         Integer* const data = values.get();

@@ -1,24 +1,32 @@
-// Bytes side by side: the widest registers the target surely has (AVX2, SSE2, NEON), or one 64-bit word.
+// Bytes side by side: the registers that every machine of the target has (SSE2, NEON), or one 64-bit word.
 // A Lane is `width` bytes, or the yes/no answers of a comparison; a Block is the 64 bytes that one 64-bit mask describes.
+// AVX2 brought nothing measurable: most strings of a trace are shorter than 16 bytes.
 #pragma once
 
 #include <bit>
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#elif defined(__SSE2__) || defined(_M_X64)
+#if defined(__SSE2__) || defined(_M_X64)
 #include <emmintrin.h>
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #include <arm_neon.h>
+#endif
+
+// For what runs for every member of every event, and for what hardly ever runs but would crowd it out.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define PERFKIT_HOT __forceinline
+#define PERFKIT_COLD __declspec(noinline)
+#else
+#define PERFKIT_HOT [[gnu::always_inline]] inline
+#define PERFKIT_COLD [[gnu::noinline]]
 #endif
 
 namespace perfkit {
 
 using Byte = std::uint8_t;
 
-inline std::uint64_t load_word(const Byte* p) {
+PERFKIT_HOT std::uint64_t load_word(const Byte* p) {
     std::uint64_t word;
     std::memcpy(&word, p, sizeof word);
     if constexpr (std::endian::native == std::endian::big) {
@@ -29,26 +37,7 @@ inline std::uint64_t load_word(const Byte* p) {
     return word;
 }
 
-#if defined(__AVX2__)
-
-struct Lane {
-    static constexpr unsigned width = 32;
-    using Hits = std::uint32_t;
-    __m256i bytes;
-
-    static Lane load(const Byte* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
-    Lane is(char c) const { return {_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(c))}; }
-    Lane at_most(Byte limit) const {
-        return {_mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(static_cast<char>(limit))), bytes)};
-    }
-    Lane with_bits(Byte bits) const { return {_mm256_or_si256(bytes, _mm256_set1_epi8(static_cast<char>(bits)))}; }
-    Lane operator|(Lane other) const { return {_mm256_or_si256(bytes, other.bytes)}; }
-    Hits hits() const { return static_cast<Hits>(_mm256_movemask_epi8(bytes)); }
-    Hits misses() const { return ~hits(); }
-    static unsigned index(Hits hits) { return static_cast<unsigned>(std::countr_zero(hits)); }
-};
-
-#elif defined(__SSE2__) || defined(_M_X64)
+#if defined(__SSE2__) || defined(_M_X64)
 
 struct Lane {
     static constexpr unsigned width = 16;
@@ -144,7 +133,7 @@ private:
 };
 
 // Bit i is the exclusive or of the bits 0..i: between an odd and an even quote it is 1.
-inline std::uint64_t running_parity(std::uint64_t bits) {
+PERFKIT_HOT std::uint64_t running_parity(std::uint64_t bits) {
     for (int shift = 1; shift < 64; shift *= 2) bits ^= bits << shift;
     return bits;
 }

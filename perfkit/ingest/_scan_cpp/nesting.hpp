@@ -30,7 +30,7 @@ public:
 
 private:
     // A whole block at once. Anything out of the ordinary leaves everything as it was and says that it is not `clean`.
-    const Byte* walk_block(const Byte* p, Step& step, bool& clean) {
+    PERFKIT_HOT const Byte* walk_block(const Byte* p, Step& step, bool& clean) {
         const Block block(p);
         const std::uint64_t quotes = block.where([](Lane b) { return b.is('"'); });
         std::uint64_t openers = block.where([](Lane b) { return b.with_bits(0x20).is('{'); });
@@ -54,24 +54,20 @@ private:
             in_string = strings >> 63 != 0;
             after_string = ended >> 63 != 0 || carried < spaces;
         }
-        const auto closed = static_cast<std::uint64_t>(std::popcount(closers));
-        if (closed >= depth_) {
-            for (std::uint64_t rest = closers; rest != 0; rest &= rest - 1) {
-                const std::uint64_t up_to = rest ^ (rest - 1);
-                const auto opened = static_cast<std::uint64_t>(std::popcount(openers & up_to));
-                if (depth_ + opened == static_cast<std::uint64_t>(std::popcount(closers & up_to))) {
-                    step = Step::done;
-                    return p + std::countr_zero(rest) + 1;
-                }
+        for (std::uint64_t rest = openers | closers; rest != 0; rest &= rest - 1) {
+            const std::uint64_t lowest = rest & (~rest + 1);
+            depth_ += (openers & lowest) != 0 ? 1 : ~std::uint64_t{0};
+            if (depth_ == 0) {
+                step = Step::done;
+                return p + std::countr_zero(rest) + 1;
             }
         }
-        depth_ += static_cast<std::uint64_t>(std::popcount(openers)) - closed;
         in_string_ = in_string;
         after_string_ = after_string;
         return p + Block::size;
     }
 
-    const Byte* walk_bytes(const Byte* p, const Byte* stop, const Window& window, Defects& notes, Step& step) {
+    PERFKIT_COLD const Byte* walk_bytes(const Byte* p, const Byte* stop, const Window& window, Defects& notes, Step& step) {
         while (p < stop) {
             const Byte c = *p;
             if (in_string_) {

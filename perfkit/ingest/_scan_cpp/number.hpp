@@ -13,14 +13,14 @@ inline constexpr std::uint64_t powers_of_ten[] = {
 inline constexpr std::int64_t largest = std::numeric_limits<std::int64_t>::max();
 
 // How many of the eight bytes are digits before the first that is not one.
-inline unsigned leading_digits(std::uint64_t word) {
+PERFKIT_HOT unsigned leading_digits(std::uint64_t word) {
     const std::uint64_t value = word ^ 0x3030303030303030;
     const std::uint64_t other = ((value + 0x7676767676767676) | value) & 0x8080808080808080;
     return other == 0 ? 8 : static_cast<unsigned>(std::countr_zero(other)) >> 3;
 }
 
 // The value of the first `count` (1 to 8) digits of the word.
-inline std::uint64_t digits_value(std::uint64_t word, unsigned count) {
+PERFKIT_HOT std::uint64_t digits_value(std::uint64_t word, unsigned count) {
     std::uint64_t value = (word - 0x3030303030303030) << (64 - 8 * count);  // in front of them zeros, not characters
     value = value * 10 + (value >> 8);
     return ((value & 0x000000ff000000ff) * 0x000f424000000064 + (value >> 16 & 0x000000ff000000ff) * 0x0000271000000001) >> 32;
@@ -37,7 +37,7 @@ struct Decimal {
 // The usual number: up to 16 digits before the point, no exponent. Returns the byte after it, or null if `p` holds anything else
 // (read_decimal then tells). `decimals` is how many digits after the point count (3: microseconds to nanoseconds; 0).
 template <unsigned decimals>
-inline const Byte* read_plain_decimal(const Byte* p, std::int64_t& result) {
+PERFKIT_HOT const Byte* read_plain_decimal(const Byte* p, std::int64_t& result) {
     const bool negative = *p == '-';
     p += negative;
     std::uint64_t word = load_word(p);
@@ -84,7 +84,7 @@ inline const Byte* skip_digits(const Byte* p, const Byte* end) {
 }
 
 // Whether [p, end) is exactly one number.
-inline bool split_decimal(const Byte* p, const Byte* end, DecimalText& text) {
+PERFKIT_COLD inline bool split_decimal(const Byte* p, const Byte* end, DecimalText& text) {
     text.negative = p < end && *p == '-';
     p += text.negative;
     text.whole = p;
@@ -114,7 +114,7 @@ inline bool is_number(const Byte* p, const Byte* end) {
 }
 
 // Any number, of any length, truncated toward zero after `decimals` decimals; beyond +-`limit` it is out of range.
-inline Decimal read_decimal(const Byte* p, const Byte* end, unsigned decimals, std::int64_t limit) {
+PERFKIT_COLD inline Decimal read_decimal(const Byte* p, const Byte* end, unsigned decimals, std::int64_t limit) {
     static constexpr std::int64_t exponent_limit = 40, digits_limit = 19;
     DecimalText text;
     if (!split_decimal(p, end, text)) return {Reading::not_a_number};

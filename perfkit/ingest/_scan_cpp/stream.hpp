@@ -35,7 +35,7 @@ private:
 
 class Stream {
 public:
-    explicit Stream(const std::vector<ColumnSpec>& specs) : events(specs) {}
+    explicit Stream(const std::vector<ColumnSpec>& specs) : events_(specs) {}
 
     // The bytes are read where they are; only what cannot be read yet is copied.
     void feed(const Byte* data, std::size_t size) {
@@ -69,14 +69,14 @@ public:
         if (finished_) return;
         finished_ = true;
         run(waiting_.begin(), waiting_.size());
-        if (state_ == State::event) events.defects.note(Defect::truncated_event, offset_);
-        if (state_ != State::between) events.defects.note(Defect::truncated, bytes_seen);
+        if (state_ == State::event) recorder().defects.note(Defect::truncated_event, offset_);
+        if (state_ != State::between) recorder().defects.note(Defect::truncated, bytes_seen);
         waiting_ = Waiting();
     }
 
     bool finished() const { return finished_; }
+    Recorder& recorder() { return events_.recorder; }
 
-    EventReader events;
     std::map<std::string, std::string> header;
     std::uint64_t bytes_seen = 0;
     std::string_view top = "";
@@ -119,7 +119,7 @@ private:
         return false;
     }
 
-    void note(Defect kind, const Byte* p) { events.defects.note(kind, window_.offset_of(p)); }
+    void note(Defect kind, const Byte* p) { recorder().defects.note(kind, window_.offset_of(p)); }
 
     bool skip_space() {
         p_ = std::min(perfkit::skip_space(p_, window_.end), window_.end);
@@ -180,7 +180,7 @@ private:
     }
 
     void end_members(State state) {
-        if (comma_open_) events.defects.note(Defect::extra_comma, comma_offset_);
+        if (comma_open_) recorder().defects.note(Defect::extra_comma, comma_offset_);
         ++p_;
         state_ = state;
         comma_due_ = true;
@@ -221,7 +221,7 @@ private:
     Step walk() {
         const Byte* const first = p_;
         Step step;
-        p_ = walk_.go(p_, window_, events.defects, step);
+        p_ = walk_.go(p_, window_, recorder().defects, step);
         const auto size = static_cast<std::size_t>(p_ - first);
         capture_size_ += size;
         if (capture_size_ <= capture_limit_) {
@@ -243,7 +243,7 @@ private:
             Byte* const key = reinterpret_cast<Byte*>(key_.data());
             key_.resize(static_cast<std::size_t>(unescape(text + 1, text + capture_.size() - 1, key) - key));
         } else {
-            events.defects.note(Defect::oversized_value, walk_offset_);
+            recorder().defects.note(Defect::oversized_value, walk_offset_);
         }
         state_ = State::colon;
         return true;
@@ -290,9 +290,9 @@ private:
     void keep_value() {
         const Byte* const text = reinterpret_cast<const Byte*>(capture_.data());
         if (!is_captured()) {
-            events.defects.note(Defect::oversized_value, walk_offset_);
+            recorder().defects.note(Defect::oversized_value, walk_offset_);
         } else if (walk_.is_token() && !is_literal(text, text + capture_.size())) {
-            events.defects.note(Defect::bare_value, walk_offset_);
+            recorder().defects.note(Defect::bare_value, walk_offset_);
         } else if (key_kept_) {
             header[key_] = capture_;
         }
@@ -333,7 +333,7 @@ private:
     bool step_event() {
         const Byte* const first = p_;
         const bool cut = static_cast<std::size_t>(window_.end - first) >= event_limit;
-        const Step step = cut ? events.read(p_, {window_.begin, first + event_limit, window_.offset}) : events.read(p_, window_);
+        const Step step = cut ? events_.read(p_, {window_.begin, first + event_limit, window_.offset}) : events_.read(p_, window_);
         if (step == Step::done) [[likely]] {
             state_ = State::array;
         } else if (step == Step::broken) {
@@ -421,6 +421,7 @@ private:
         return match;
     }
 
+    EventReader events_;
     State state_ = State::between;
     bool in_list_ = false, trailing_data_seen_ = false, finished_ = false;
     bool comma_due_ = false, comma_open_ = false;  // one is expected; one was read and nothing after it yet

@@ -29,14 +29,12 @@ public:
 
     void begin_chunk() { chunks_.emplace_back(); }
 
-    void put(std::size_t row_in_chunk, std::int64_t value) {
+    // The value is of the column's own width.
+    template <class Integer>
+    void put(std::size_t row_in_chunk, Integer value) {
         Chunk& chunk = chunks_.back();
         if (!chunk) [[unlikely]] chunk = new_chunk();
-        if (wide_) {
-            reinterpret_cast<std::int64_t*>(chunk.get())[row_in_chunk] = value;
-        } else {
-            reinterpret_cast<std::int32_t*>(chunk.get())[row_in_chunk] = static_cast<std::int32_t>(value);
-        }
+        static_cast<Integer*>(chunk.get())[row_in_chunk] = value;
     }
 
     // Moves all values to `out`, which has room for `total`; each chunk is freed as it is copied.
@@ -61,7 +59,7 @@ private:
     };
     using Chunk = std::unique_ptr<void, Free>;
 
-    Chunk new_chunk() const {
+    PERFKIT_COLD Chunk new_chunk() const {
         Chunk chunk(std::malloc(rows * (wide_ ? sizeof(std::int64_t) : sizeof(std::int32_t))));
         if (!chunk) throw std::bad_alloc();
         if (wide_) {
@@ -97,7 +95,7 @@ inline std::uint64_t fold_product(std::uint64_t a, std::uint64_t b) {
 }
 
 // The first `count` (at most 8) bytes of the word, zeros after them.
-inline std::uint64_t first_bytes(std::uint64_t word, std::size_t count) {
+PERFKIT_HOT std::uint64_t first_bytes(std::uint64_t word, std::size_t count) {
     return count >= 8 ? word : word & ((std::uint64_t{1} << (8 * count)) - 1);
 }
 
@@ -129,7 +127,7 @@ public:
         return add(p, length, hash, at);
     }
 
-    static bool same_bytes(const Byte* a, const Byte* b, std::size_t length) {
+    PERFKIT_HOT static bool same_bytes(const Byte* a, const Byte* b, std::size_t length) {
         for (; length > 16; a += 8, b += 8, length -= 8) {
             if (load_word(a) != load_word(b)) return false;
         }
@@ -169,7 +167,7 @@ private:
         return fold_product(fold_product(low ^ first, high ^ odd) ^ second, other);
     }
 
-    std::int32_t add(const Byte* p, std::uint32_t length, std::uint64_t hash, std::size_t at) {
+    PERFKIT_COLD std::int32_t add(const Byte* p, std::uint32_t length, std::uint64_t hash, std::size_t at) {
         if (entries_.size() == static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) throw std::bad_alloc();
         const auto number = static_cast<std::uint32_t>(entries_.size());
         entries_.push_back({keep(p, length), length, is_utf8(p, p + length)});

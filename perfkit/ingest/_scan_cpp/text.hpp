@@ -20,9 +20,9 @@ struct Window {
     std::uint64_t offset_of(const Byte* p) const { return offset + static_cast<std::uint64_t>(p - begin); }
 };
 
-inline bool is_space(Byte c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+PERFKIT_HOT bool is_space(Byte c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
-inline const Byte* skip_long_space(const Byte* p, const Byte* end) {
+PERFKIT_COLD inline const Byte* skip_long_space(const Byte* p, const Byte* end) {
     while (p < end) {
         const Lane lane = Lane::load(p);
         const Lane::Hits other = (lane.is(' ') | lane.is('\n')).misses();
@@ -38,7 +38,7 @@ inline const Byte* skip_long_space(const Byte* p, const Byte* end) {
 }
 
 // The first byte from `p` on that is not white space; may be `end` or after it.
-inline const Byte* skip_space(const Byte* p, const Byte* end) {
+PERFKIT_HOT const Byte* skip_space(const Byte* p, const Byte* end) {
     if (*p > ' ') return p;
     if (*p == ' ' && p[1] > ' ') return p + 1;
     return skip_long_space(p, end);
@@ -51,7 +51,7 @@ inline int hex_digit(Byte c) {
 }
 
 // The byte after the escape that starts at `p` (a backslash before `end`); null if the window ends too early to tell.
-inline const Byte* skip_escape(const Byte* p, const Window& window, Defects& notes) {
+PERFKIT_COLD inline const Byte* skip_escape(const Byte* p, const Window& window, Defects& notes) {
     const Byte* const next = p + 1;
     if (next >= window.end) return nullptr;
     switch (*next) {
@@ -71,9 +71,7 @@ inline const Byte* skip_escape(const Byte* p, const Window& window, Defects& not
     return next + 1;
 }
 
-// The closing quote of the string whose first byte is at `p`; or, if it is not in the window, the first byte that was not used:
-// the end, or a backslash whose escape is cut off. `escaped` is set, never cleared.
-inline const Byte* find_closing_quote(const Byte* p, const Window& window, Defects& notes, bool& escaped) {
+PERFKIT_COLD inline const Byte* find_far_quote(const Byte* p, const Window& window, Defects& notes, bool& plain) {
     while (p < window.end) {
         const Lane lane = Lane::load(p);
         const Lane::Hits hits = (lane.is('"') | lane.is('\\') | lane.at_most(0x1f)).hits();
@@ -84,10 +82,10 @@ inline const Byte* find_closing_quote(const Byte* p, const Window& window, Defec
         p += Lane::index(hits);
         if (p >= window.end) break;
         if (*p == '"') return p;
+        plain = false;
         if (*p == '\\') {
             const Byte* const next = skip_escape(p, window, notes);
             if (next == nullptr) return p;
-            escaped = true;
             p = next;
         } else {
             notes.note(Defect::control_character, window.offset_of(p));
@@ -97,9 +95,22 @@ inline const Byte* find_closing_quote(const Byte* p, const Window& window, Defec
     return window.end;
 }
 
-inline bool closes_string(const Byte* p, const Window& window) { return p < window.end && *p == '"'; }
+// The closing quote of the string whose first byte is at `p`; or, if it is not in the window, the first byte that was not used:
+// the end, or a backslash whose escape is cut off. `plain` is cleared by
+// an escape or a control character, never set.
+PERFKIT_HOT const Byte* find_closing_quote(const Byte* p, const Window& window, Defects& notes, bool& plain) {
+    const Lane lane = Lane::load(p);
+    const Lane::Hits hits = (lane.is('"') | lane.is('\\') | lane.at_most(0x1f)).hits();
+    if (hits != 0) [[likely]] {
+        const Byte* const found = p + Lane::index(hits);
+        if (*found == '"' && found < window.end) [[likely]] return found;
+    }
+    return find_far_quote(p, window, notes, plain);
+}
 
-inline bool ends_token(Byte c) { return c == ',' || c == '}' || c == ']' || is_space(c); }
+PERFKIT_HOT bool closes_string(const Byte* p, const Window& window) { return p < window.end && *p == '"'; }
+
+PERFKIT_HOT bool ends_token(Byte c) { return c == ',' || c == '}' || c == ']' || is_space(c); }
 
 inline const Byte* skip_token(const Byte* p, const Byte* end) {
     while (p < end && !ends_token(*p)) ++p;

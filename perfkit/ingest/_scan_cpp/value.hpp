@@ -38,8 +38,8 @@ private:
     enum class Shape { quote, string, nested, token };  // quote: a string that has not begun yet
 
     static const Byte* go_string(const Byte* p, const Window& window, Defects& notes, Step& step) {
-        bool escaped = false;
-        p = find_closing_quote(p, window, notes, escaped);
+        bool plain = true;
+        p = find_closing_quote(p, window, notes, plain);
         if (!closes_string(p, window)) return p;
         step = Step::done;
         return p + 1;
