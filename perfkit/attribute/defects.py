@@ -51,6 +51,12 @@ def activity_defects(host: Host) -> Iterator[tuple[str, int, str]]:
         f"{orphans:,} of {len(activities.row):,} activities have no launch in the recording: "
         "they count as busy, the gaps before them as unattributed",
     )
+    impossible = int(activities.impossible.sum())
+    yield (
+        "impossible_duration",
+        impossible,
+        f"{impossible:,} activities end after a synchronization that waited for them: taken as no time at all",
+    )
     linked = activities.call >= 0
     early = int((activities.start[linked] < calls.start[activities.call[linked]]).sum()) if len(calls.row) else 0
     yield (

@@ -86,7 +86,6 @@ class Host:
         order = np.lexsort((columns["start"][rows], columns["thread"][rows]))
         self.rows: NDArray[Any] = rows[order].astype(np.int32)
         self.bounds = np.searchsorted(columns["thread"][self.rows], np.arange(len(work.trace.threads) + 1))
-        self.overhead = trace_rows(work, Category.OVERHEAD)
         self.layers = functools.cache(self._layers)
         self.waits = functools.cache(self._waits)
         self.call_at = np.full(len(work.trace), -1, np.int32)
@@ -160,6 +159,22 @@ class Host:
         rows = self.of_thread(thread, Category.RUNTIME)
         return rows[self.work.names.match("runtime", "context", rows) | self.first_launches[self.call_at[rows]]]
 
+    def overheads(self, thread: int) -> Ints:
+        """Return the rows of the profiler's own work on a thread, or on no thread of the program, by start."""
+        rows, on_program = self._overhead
+        on_thread = self.work.trace.columns["thread"][rows]
+        kept: Ints = rows[(on_thread == thread) | ~on_program]
+        return kept
+
+    @functools.cached_property
+    def _overhead(self) -> tuple[Ints, NDArray[np.bool_]]:
+        """All rows of the profiler's own work, by start, and whether the program runs on their thread too."""
+        columns = self.work.trace.columns
+        rows = trace_rows(self.work, Category.OVERHEAD)
+        program = np.zeros(len(self.work.trace.threads), bool)
+        program[columns["thread"][self.rows[columns["category"][self.rows] != Category.OVERHEAD]]] = True
+        return rows, program[columns["thread"][rows]]
+
     def allocations(self, thread: int) -> Ints:
         """Return the rows of a thread that allocate or free memory by a runtime call, by start."""
         rows = self.of_thread(thread, Category.RUNTIME)
@@ -193,7 +208,7 @@ class Host:
         }
         below = {
             "python": self.of_thread(thread, Category.PYTHON, Category.ANNOTATION),
-            "profiler_overhead": self.overhead,
+            "profiler_overhead": self.overheads(thread),
         }
         layers = [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]
         layers.append(Layer("host_compute", computing.start[long], computing.end[long], computing.row[long]))

@@ -107,6 +107,6 @@ def layers(host: Host, thread: int) -> list[Layer]:
         "exposed_communication": ranges[host.work.names.match("host", "collective", ranges)],
         "compute": operators,
         "python": host.of_thread(thread, Category.PYTHON, Category.ANNOTATION),
-        "profiler_overhead": host.overhead,
+        "profiler_overhead": host.overheads(thread),
     }
     return [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]

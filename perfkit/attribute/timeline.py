@@ -126,7 +126,9 @@ def read_device(
     clipped = np.clip(activities.end[kernel], low, high) - np.clip(activities.start[kernel], low, high)
     inside = mine[(activities.start[mine] >= low) & (activities.start[mine] < high)]
     unlinked = int((activities.call[mine] < 0).sum())
-    confidence, reason = judge(bounds, idle_by_cause(total), unlinked / len(mine))
+    confidence, reason = judge(
+        bounds, idle_by_cause(total), unlinked / len(mine), impossible=bool(activities.impossible[mine].any())
+    )
     lead_in, lead_out = lead_times(work, device.process, low, high)
     header = {entry.index: entry for entry in work.trace.devices}.get(device.index)
     process = work.processes[device.process] if device.process >= 0 else ""
@@ -218,10 +220,12 @@ def lead_times(work: Work, process: int, low: int, high: int) -> tuple[int, int]
     return max(0, low - int(columns["start"][rows].min())), max(0, int(columns["end"][rows].max()) - high)
 
 
-def judge(bounds: Bounds, idle: dict[str, int], unlinked: float) -> tuple[Confidence, str]:
+def judge(bounds: Bounds, idle: dict[str, int], unlinked: float, *, impossible: bool) -> tuple[Confidence, str]:
     """Say how far a timeline can be trusted, and why not further."""
     window_ns = int(bounds.edges[-1] - bounds.edges[0])
     unattributed = sum(ns for cause, ns in idle.items() if cause.startswith("unattributed"))
+    if impossible:
+        return "low", "some activities have durations that cannot be"
     if bounds.only_step:
         return "low", "only one step was recorded, so warm-up cannot be told apart"
     if unlinked > 1 - ENOUGH_LINKED:

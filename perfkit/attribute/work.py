@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 __all__ = ["Activities", "Calls", "Work", "collect"]
+
+CLOCK_SKEW_NS: Final = 1_000_000
+"""The clocks of host and device agree at least this well within one recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ class Calls:
 class Activities:
     """Device activities, by start, then correlation.
 
-    ``call`` is a position in Calls or -1, ``owner`` the host process or -1, ``track`` the thread column.
+    ``call`` is a position in Calls or -1, ``owner`` the host process or -1, ``track`` the thread column. The end of an
+    ``impossible`` one is not known, and taken to be its start.
     """
 
     row: Ints
@@ -57,6 +61,7 @@ class Activities:
     call: Ints
     owner: NDArray[np.int32]
     communicates: NDArray[np.bool_]
+    impossible: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,52 +86,79 @@ def collect(trace: Trace) -> Work:
 
     rows = trace.rows(Category.RUNTIME)
     rows = rows[sort_by_start(columns["start"][rows], rows)]
-    call_thread = columns["thread"][rows]
-    call_process = process_of_thread[call_thread] if len(rows) else np.empty(0, np.int32)
-    call_start = columns["start"][rows]
-
     acts = trace.rows(*DEVICE_CATEGORIES)
     acts = acts[sort_by_start(columns["start"][acts], columns["correlation"][acts])]
-    track = columns["thread"][acts]
-    act_process = process_of_thread[track] if len(acts) else np.empty(0, np.int32)
-    owner, call = link(
-        ends_of(trace, acts),
-        (act_process.astype(np.int64) << 32) | columns["device"][acts].astype(np.uint32),
-        ends_of(trace, rows),
-        call_process,
-    )
+    call_process = process_of_thread[columns["thread"][rows]] if len(rows) else np.empty(0, np.int32)
+    act_process = process_of_thread[columns["thread"][acts]] if len(acts) else np.empty(0, np.int32)
+    device = (act_process.astype(np.int64) << 32) | columns["device"][acts].astype(np.uint32)
+    owner, call = link(ends_of(trace, acts), device, ends_of(trace, rows), call_process)
+    calls = make_calls(names, rows, call_process, call)
+    activities = make_activities(names, acts, owner, call)
+    impossible = outlasts_synchronization(names, activities, calls)
+    activities.impossible[impossible] = True
+    activities.end[impossible] = activities.start[impossible]
+    return Work(trace, names, processes, process_of_thread, calls, activities)
+
+
+def make_calls(names: Names, rows: Ints, process: NDArray[np.int32], used: Ints) -> Calls:
+    """Make the table of the calls in these rows; ``used`` holds the positions of those that own an activity."""
+    columns = names.trace.columns
     with_activity = np.zeros(len(rows), bool)
-    with_activity[call[call >= 0]] = True
+    with_activity[used[used >= 0]] = True
     is_copy = names.match("runtime", "copy", rows)
-    calls = Calls(
+    return Calls(
         row=rows,
-        start=call_start,
+        start=columns["start"][rows],
         end=columns["end"][rows],
-        thread=call_thread,
-        process=call_process,
+        thread=columns["thread"][rows],
+        process=process,
         correlation=columns["correlation"][rows],
         is_copy=is_copy,
         is_graph=names.match("runtime", "graph_launch", rows),
         launches=with_activity | is_copy | names.match("runtime", "launch", rows),
         with_activity=with_activity,
     )
-    communicates = names.match("device", "communication", acts)
+
+
+def make_activities(names: Names, rows: Ints, owner: NDArray[np.int32], call: Ints) -> Activities:
+    """Make the table of the activities in these rows."""
+    columns = names.trace.columns
+    communicates = names.match("device", "communication", rows)
     if "collective" in columns:
-        communicates = communicates | (columns["collective"][acts] >= 0)
-    activities = Activities(
-        row=acts,
-        start=columns["start"][acts],
-        end=columns["end"][acts],
-        category=columns["category"][acts],
-        name=columns["name"][acts],
-        track=track,
-        device=columns["device"][acts],
-        stream=columns["stream"][acts],
+        communicates = communicates | (columns["collective"][rows] >= 0)
+    return Activities(
+        row=rows,
+        start=columns["start"][rows],
+        end=columns["end"][rows],
+        category=columns["category"][rows],
+        name=columns["name"][rows],
+        track=columns["thread"][rows],
+        device=columns["device"][rows],
+        stream=columns["stream"][rows],
         call=call,
         owner=owner,
         communicates=communicates,
+        impossible=np.zeros(len(rows), bool),
     )
-    return Work(trace, names, processes, process_of_thread, calls, activities)
+
+
+def outlasts_synchronization(names: Names, activities: Activities, calls: Calls) -> Ints:
+    """Return the activities that end well after a device-wide synchronization that had waited for them returned.
+
+    Such a duration is a fault of the recording. A process that drives several devices is not judged: a call waits for
+    one of them, and does not say for which.
+    """
+    waits = np.flatnonzero(names.match("runtime", "device_wide", calls.row))
+    found = [np.empty(0, np.int64)]
+    for process in np.unique(calls.process[waits]).tolist():
+        mine = np.flatnonzero((activities.owner == process) & (activities.call >= 0))
+        wait = waits[calls.process[waits] == process]
+        if not len(mine) or (activities.device[mine] != activities.device[mine[0]]).any():
+            continue
+        following = np.searchsorted(calls.start[wait], calls.end[activities.call[mine]])
+        mine, following = mine[following < len(wait)], following[following < len(wait)]
+        found.append(mine[activities.end[mine] > calls.end[wait[following]] + CLOCK_SKEW_NS])
+    return np.concatenate(found)
 
 
 def ends_of(trace: Trace, rows: Ints) -> Ends:
