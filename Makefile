@@ -33,7 +33,7 @@ check: $(VENV)/.perfkit $(VENV)/.dev ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
-	PYTHONPATH=kernels $(BIN)/lint-imports
+	PYTHONPATH=kernels $(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.perfkit $(VENV)/.bench ## measure against peers, in one run (minutes)
 	$(BIN)/python -m benchmarks
