@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perfkit.errors import PerfkitError
 from tests.fuzz.inputs import pack
@@ -21,9 +22,6 @@ from tests.fuzz.outcome import (
     scan,
     small_batches,
 )
-
-if TYPE_CHECKING:
-    import random
 
 DIAGNOSED = 0.05
 """The share of inputs that are diagnosed too."""
@@ -40,9 +38,10 @@ class Checks:
         scanners = "the native scanner against its twin" if self.native else "the twin against itself"
         return scanners + (", and diagnoses" if self.pipeline else "")
 
-    def fail(self, document: bytes, rng: random.Random) -> list[str]:
-        """What is wrong with how the document is read; empty if nothing is."""
-        found = self._compare(document, rng)
+    def fail(self, document: bytes, number: int) -> list[str]:
+        """What is wrong with how the document is read, as input `number`; empty if nothing is."""
+        found = self._compare(document, random.Random(number))
+        rng = random.Random(-number - 1)  # of its own, so that a shorter document is still diagnosed, and packed alike
         if not found and self.pipeline and rng.random() < DIAGNOSED:
             found = diagnosis_faults(*pack(document, rng))
         return found

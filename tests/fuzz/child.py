@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 import time
 import traceback
 from functools import partial
@@ -28,10 +27,10 @@ def resident_bytes() -> int:
     return int(STATUS.read_text(encoding="ascii").split()[1]) * PAGE_BYTES if STATUS.exists() else 0
 
 
-def faults_of(checks: Checks, document: bytes, rng: random.Random) -> list[str]:
+def faults_of(checks: Checks, document: bytes, number: int) -> list[str]:
     """The faults, an exception among them."""
     try:
-        return checks.fail(document, rng)
+        return checks.fail(document, number)
     except Exception:  # noqa: BLE001 - whatever it is, it is what is looked for
         return [traceback.format_exc()]
 
@@ -48,10 +47,10 @@ def run(seed: int, first: int, channel: Connection, current: Any) -> None:
     for number in itertools.count(first):
         current.value = number
         document = inputs[number]
-        faults = faults_of(checks, document, random.Random(number))
+        faults = faults_of(checks, document, number)
         if faults:
             small = shrink(document, partial(fails_again, checks, number), SHRINK_S)
-            channel.send((number, resident_bytes(), small, faults_of(checks, small, random.Random(number)) or faults))
+            channel.send((number, resident_bytes(), small, faults_of(checks, small, number) or faults))
         elif time.monotonic() > due:
             channel.send((number, resident_bytes(), None, []))
             due = time.monotonic() + REPORTED_S
@@ -59,7 +58,7 @@ def run(seed: int, first: int, channel: Connection, current: Any) -> None:
 
 def fails_again(checks: Checks, number: int, document: bytes) -> bool:
     """Whether a smaller document fails too, cut as at first or in some other ways."""
-    return any(faults_of(checks, document, random.Random(number + 1_000_003 * attempt)) for attempt in range(6))
+    return any(faults_of(checks, document, number + 1_000_003 * attempt) for attempt in range(6))
 
 
 def check_one(document: bytes, number: int) -> None:

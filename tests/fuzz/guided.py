@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+import zlib
 from importlib import import_module
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def run(seed: int, folder: Path, seconds: float, deadline_s: float) -> None:
     checks = Checks()
 
     def check(document: bytes) -> None:
-        faults = checks.fail(document, random.Random(document))
+        faults = checks.fail(document, zlib.crc32(document))
         if faults:
             raise AssertionError("\n".join(faults))
 
