@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +19,17 @@ __all__ = ["Names"]
 
 
 @functools.cache
-def patterns() -> dict[str, dict[str, re.Pattern[str]]]:
-    """Return section -> group -> pattern of ``names.toml``."""
-    text = resources.files("perfkit.attribute").joinpath("names.toml").read_text(encoding="utf-8")
-    return {
-        section: {group: re.compile(pattern) for group, pattern in groups.items()}
-        for section, groups in tomllib.loads(text).items()
-    }
+def expressions() -> dict[str, dict[str, str | list[str]]]:
+    """Return section -> group -> regular expression, or alternatives, of ``names.toml``."""
+    # Not by importlib.resources: importing that takes longer than reading the file.
+    return tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def pattern(section: str, group: str) -> re.Pattern[str]:
+    """Return the pattern of a group, compiled when it is first asked for."""
+    found = expressions()[section][group]
+    return re.compile(found if isinstance(found, str) else "|".join(found))
 
 
 class Names:
@@ -50,7 +54,7 @@ class Names:
         if unknown.any():
             seen = np.zeros(len(strings), bool)
             seen[names[unknown]] = True
-            search = patterns()[section][group].search
+            search = pattern(section, group).search
             for index in np.flatnonzero(seen).tolist():
                 known[index] = search(strings[index]) is not None
             answers = known[names]
