@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perfkit.attribute.intervals import Nest
-from perfkit.attribute.names import patterns
+from perfkit.attribute.names import pattern
 from perfkit.model.trace import Category
 
 if TYPE_CHECKING:
@@ -81,5 +81,5 @@ class Places:
     @staticmethod
     def line_of_text(text: str) -> str:
         """Return the user's innermost line of a stack: one frame, or frames joined by ``;`` (traces up to 2022)."""
-        library = patterns()["python"]["library"]
+        library = pattern("python", "library")
         return next((line for line in text.split(";") if FRAME.search(line) and not library.search(line)), "")
