@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from perfkit.model.advice import Finding
 from perfkit.model.quantity import count, duration, percent
@@ -26,8 +25,7 @@ _MOST_CULPRITS: Final = 3
 _LEAST_CULPRIT: Final = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(NamedTuple):
     """Time lost on one timeline: idle time and exposed work of the given causes."""
 
     attribution: Attribution

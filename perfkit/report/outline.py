@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from perfkit.model.quantity import count, duration, percent
 from perfkit.report.labels import cause_label
@@ -33,8 +32,7 @@ __all__ = [
 Group = Literal["busy", "idle", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class Portion:
+class Portion(NamedTuple):
     """A part of a window with one owner."""
 
     label: str

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from perfkit.model.quantity import count, duration, percent
 from perfkit.report import outline
@@ -30,8 +29,7 @@ WIDTHS: Final = (9, 8, 10)
 """Cells of the columns at the right: a count, a share, a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
+class Detail(NamedTuple):
     """How many lines each part may have; the defaults are the least."""
 
     portions: int = 4
@@ -49,7 +47,7 @@ class Detail:
 
 
 # What to add where there is room for it, the most useful first.
-MORE: Final[tuple[dict[str, int], ...]] = (
+MORE: Final[tuple[dict[str, Any], ...]] = (
     {"read": 2},
     {"portions": 5},
     {"portions": 6},
@@ -85,15 +83,23 @@ def draw(diagnosis: Diagnosis, pen: Pen, *, height: int | None = None, top: int 
         height: Lines that there are; None for any number. One of them is left for the prompt.
         top: Rows of each table and number of findings; None leaves it to the height, and a number overrides it.
     """
-    limit = None if top is not None else height
-    detail = Detail()
+    detail = Detail(**{name: value for more in MORE for name, value in more.items()})
     lines = Sheet(diagnosis, pen, detail, top).lines()
-    for more in MORE:
-        richer = replace(detail, **more)  # type: ignore[arg-type]
-        drawn = Sheet(diagnosis, pen, richer, top).lines()
-        if limit is None or len(drawn) < limit:
-            detail, lines = richer, drawn
+    if height is not None and top is None and len(lines) >= height:
+        lines = fill(diagnosis, pen, height)
     return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def fill(diagnosis: Diagnosis, pen: Pen, height: int) -> list[str]:
+    """Return fewer lines than ``height``, with as much detail as that leaves room for."""
+    detail = Detail()
+    lines = Sheet(diagnosis, pen, detail, None).lines()
+    for more in MORE:
+        richer = detail._replace(**more)
+        drawn = Sheet(diagnosis, pen, richer, None).lines()
+        if len(drawn) < height:
+            detail, lines = richer, drawn
+    return lines
 
 
 class Sheet:
