@@ -35,15 +35,14 @@ check: $(VENV)/.perfkit $(VENV)/.dev ## format, lint, types and import contracts
 	$(BIN)/mypy .
 	PYTHONPATH=kernels $(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/.perfkit $(VENV)/.bench ## measure against peers, in one run (minutes)
-	$(BIN)/python -m benchmarks
+bench: build/bench-venv/.ready build/hta-venv/.ready ## measure against peers, in one run; BENCH=--large takes an hour
+	build/bench-venv/bin/python -m benchmarks --hta build/hta-venv/bin/python $(BENCH)
 
 fuzz: $(VENV)/.perfkit $(VENV)/.dev ## fuzz the scanner and its twin, for ten minutes or FUZZ_SECONDS
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
-wheel: $(VENV)/.build ## build dist/*.whl, then diagnose with it in an environment holding nothing else
-	rm -rf dist build/wheel-venv
-	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .
+wheel: dist/.built ## build dist/*.whl, then diagnose with it in an environment holding nothing else
+	rm -rf build/wheel-venv
 	$(PYTHON) .ci/make_venv.py build/wheel-venv
 	build/wheel-venv/bin/python -m pip --quiet install dist/*.whl
 	cd build && wheel-venv/bin/perfkit diagnose ../$(DEMO_TRACE)
@@ -68,6 +67,24 @@ $(VENV)/.perfkit: $(VENV)/.build $(COMPILED)
 		echo 'note: no C++20 compiler worked here, so traces are read by the slower scanner in Python'; }
 	@touch $@
 
-$(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.build
-	$(BIN)/python .ci/requirements.py $* | $(PIP) install -r /dev/stdin
+$(VENV)/.dev: $(VENV)/.build
+	$(BIN)/python .ci/requirements.py dev | $(PIP) install -r /dev/stdin
+	@touch $@
+
+dist/.built: $(VENV)/.build $(COMPILED) $(shell find perfkit kernels -type f ! -path '*/__pycache__/*' ! -name '*.so')
+	rm -rf dist
+	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .
+	@touch $@
+
+# What is measured is what a user has: the wheel.
+build/bench-venv/.ready: dist/.built
+	rm -rf build/bench-venv
+	$(PYTHON) .ci/make_venv.py build/bench-venv
+	$(BIN)/python .ci/requirements.py bench | build/bench-venv/bin/python -m pip --quiet install dist/*.whl -r /dev/stdin
+	@touch $@
+
+build/hta-venv/.ready: benchmarks/hta.txt
+	rm -rf build/hta-venv
+	$(PYTHON) .ci/make_venv.py build/hta-venv
+	PIP_CONSTRAINT= build/hta-venv/bin/python -m pip --quiet install --no-deps -r benchmarks/hta.txt
 	@touch $@
