@@ -127,9 +127,9 @@ PERFKIT_COLD inline Decimal read_decimal(const Byte* p, const Byte* end, unsigne
     for (std::int64_t i = 0; i < wanted; ++i) {
         if (i >= whole + fraction && value == 0) break;
         const Byte digit = i < whole ? text.whole[i] : i < whole + fraction ? text.fraction[i - whole] : static_cast<Byte>('0');
+        significant += value != 0 || digit != '0';
+        if (significant > digits_limit) return {Reading::out_of_range};  // before 20 digits wrap round, maybe to 0
         value = value * 10 + (digit - '0');
-        significant += value != 0;
-        if (significant > digits_limit) return {Reading::out_of_range};
     }
     if (value > static_cast<std::uint64_t>(limit)) return {Reading::out_of_range};
     return {Reading::number, text.negative ? -static_cast<std::int64_t>(value) : static_cast<std::int64_t>(value)};
