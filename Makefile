@@ -35,7 +35,7 @@ check: $(VENV)/.perfkit $(VENV)/.dev ## format, lint, types and import contracts
 	$(BIN)/mypy .
 	PYTHONPATH=kernels $(BIN)/lint-imports --no-cache
 
-bench: build/bench-venv/.ready build/hta-venv/.ready ## measure against peers, in one run; BENCH=--large takes an hour
+bench: build/bench-venv/.ready build/hta-venv/.ready ## measure against peers, in one run; BENCH=--large adds 3 GB
 	build/bench-venv/bin/python -m benchmarks --hta build/hta-venv/bin/python $(BENCH)
 
 fuzz: $(VENV)/.perfkit $(VENV)/.dev ## fuzz the scanner and its twin, for ten minutes or FUZZ_SECONDS
