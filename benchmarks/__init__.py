@@ -1,0 +1,1 @@
+"""Measures perfkit against its peers, side by side in one run: `make bench`."""
