@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from perfkit.advise import advise
@@ -87,7 +86,7 @@ def timeline(
         confidence_reason="",
         steps=parts,
     )
-    return replace(plain, **changes)
+    return plain._replace(**changes)
 
 
 def attribution(*timelines: Timeline, **tables: Any) -> Attribution:
@@ -118,7 +117,7 @@ def diagnosis(of: Attribution, **changes: Any) -> Diagnosis:
         events=57_234,
         defects=(),
     )
-    return Diagnosis(trace=replace(trace, **changes), attribution=of, advice=advise(of))
+    return Diagnosis(trace=trace._replace(**changes), attribution=of, advice=advise(of))
 
 
 def loader_bound() -> Diagnosis:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from perfkit.model.table import Table
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["Advice", "Finding"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One fault with its evidence. Until a replay predicts it, the saving is the bound: the time lost to the fault.
 
     Attributes:
@@ -44,8 +42,7 @@ class Finding:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(NamedTuple):
     """What to make of an Attribution.
 
     Attributes:

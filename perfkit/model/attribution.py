@@ -1,9 +1,11 @@
-"""The Attribution: who owns every nanosecond of a window, on the device and on the host."""
+"""The Attribution: who owns every nanosecond of a window, on the device and on the host.
+
+Records are named tuples: to define a dataclass takes ten times as long, and each call of the command line defines all.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,8 +58,7 @@ WindowKind = Literal["steps", "device-span", "host-span"]
 Confidence = Literal["high", "medium", "low"]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step of the program on one timeline; ``busy`` and ``idle`` sum to ``end_ns - start_ns``."""
 
     name: str
@@ -67,8 +68,7 @@ class Step:
     idle: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """The stretch of time that is looked at, and how it was found.
 
     ``kind`` is that of the first timeline. ``source`` says where the steps come from (``ProfilerStep#``,
@@ -81,8 +81,7 @@ class Window:
     dropped: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(NamedTuple):
     """One device (or, in a trace without device activity, the busiest host thread) over the window.
 
     ``sum(busy.values()) + sum(idle.values()) == window_ns``, exactly. ``lead_in_ns`` and ``lead_out_ns`` are recorded
@@ -129,8 +128,7 @@ class Timeline:
         return sum(self.idle.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Blame:
+class Blame(NamedTuple):
     """A host event that idle time is owed to: ``where`` is the Python line, or empty if the trace has none."""
 
     timeline: str
@@ -142,8 +140,7 @@ class Blame:
     gaps: int
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(NamedTuple):
     """Time in which a host thread was held up within the window, as a union: not the device's loss, by design."""
 
     thread: str
@@ -153,8 +150,7 @@ class Blocked:
     window_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(NamedTuple):
     """An operator and the device work launched from directly inside it, within the window."""
 
     name: str
@@ -166,8 +162,7 @@ class Operator:
     launches: int
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(NamedTuple):
     """All runs of one kernel within the window.
 
     ``kind`` is ``compute``, ``communication`` or ``memset``; ``bytes`` 0 is unknown.
@@ -183,8 +178,7 @@ class Kernel:
     provenance: str
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(NamedTuple):
     """All copies of one kind within the window; ``bytes`` 0 means that the trace does not say."""
 
     kind: str
@@ -194,8 +188,7 @@ class Copy:
     bytes_per_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Collective:
+class Collective(NamedTuple):
     """Communication of one name within the window; ``bytes`` 0 means that the trace does not say."""
 
     name: str
@@ -204,8 +197,7 @@ class Collective:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchDelay:
+class LaunchDelay(NamedTuple):
     """Time from a launch call's end to its activity's start: long if work was queued, short if not."""
 
     timeline: str
@@ -216,8 +208,7 @@ class LaunchDelay:
     max_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(NamedTuple):
     """Everything known of where the time goes in one trace."""
 
     window: Window

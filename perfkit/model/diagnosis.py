@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from perfkit.model.advice import Advice
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "TraceSummary"]
 
 
-@dataclass(frozen=True, slots=True)
-class TraceSummary:
+class TraceSummary(NamedTuple):
     """What a reader needs to know of the trace once its events are gone."""
 
     path: str
@@ -29,8 +27,7 @@ class TraceSummary:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(NamedTuple):
     """A trace, where its time goes, and what follows from it."""
 
     trace: TraceSummary

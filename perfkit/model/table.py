@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from perfkit.errors import MissingExtraError
 
@@ -12,11 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Table"]
 
-Record = TypeVar("Record")
+Record = TypeVar("Record", bound="NamedTuple")
 
 
 class Table(tuple[Record, ...]):
-    """A tuple of dataclass instances of one type."""
+    """A tuple of records (named tuples) of one type."""
 
     __slots__ = ()
 
@@ -31,5 +30,4 @@ class Table(tuple[Record, ...]):
         except ImportError as error:
             raise MissingExtraError("to_pandas()", "tables") from error
 
-        records: list[dict[str, Any]] = [asdict(record) for record in self]  # type: ignore[call-overload]
-        return pd.DataFrame.from_records(records)
+        return pd.DataFrame.from_records([record._asdict() for record in self])

@@ -50,14 +50,14 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "trace": _trace(diagnosis.trace, defects(diagnosis)),
         "window": _window(attribution),
         "timelines": [_timeline(timeline) for timeline in attribution.timelines],
-        "host": {"blocked": [asdict(row) for row in attribution.blocked[:top]]},
-        "operators": [asdict(row) for row in attribution.operators[:top]],
+        "host": {"blocked": [row._asdict() for row in attribution.blocked[:top]]},
+        "operators": [row._asdict() for row in attribution.operators[:top]],
         "kernels": [_kernel(row) for row in attribution.kernels[:top]],
-        "copies": [asdict(row) for row in attribution.copies[:top]],
-        "collectives": [asdict(row) for row in attribution.collectives[:top]],
-        "launches": [asdict(row) for row in attribution.launches],
-        "blame": [asdict(row) for row in attribution.blame[:top]],
-        "findings": [{**asdict(finding), "evidence": list(finding.evidence)} for finding in advice.findings],
+        "copies": [row._asdict() for row in attribution.copies[:top]],
+        "collectives": [row._asdict() for row in attribution.collectives[:top]],
+        "launches": [row._asdict() for row in attribution.launches],
+        "blame": [row._asdict() for row in attribution.blame[:top]],
+        "findings": [{**finding._asdict(), "evidence": list(finding.evidence)} for finding in advice.findings],
         "next_steps": list(advice.next_steps),
     }
 
@@ -137,7 +137,7 @@ def _step(step: Step) -> dict[str, Any]:
 
 def _kernel(kernel: Kernel) -> dict[str, Any]:
     """Describe a kernel; its kind is called ``class`` in the contract."""
-    record = asdict(kernel)
+    record = kernel._asdict()
     return {"name": record.pop("name"), "class": record.pop("kind"), **record}
 
 

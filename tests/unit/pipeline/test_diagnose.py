@@ -38,9 +38,9 @@ def test_a_file_object_gives_the_same() -> None:
 def test_the_summary_is_that_of_the_trace() -> None:
     trace = perfkit.load(TRACE)
     summary = perfkit.diagnose(trace).trace
-    for field in dataclasses.fields(summary):
-        if field.name not in {"hardware", "notes"}:
-            assert getattr(summary, field.name) == getattr(trace, field.name)
+    for name in summary._fields:
+        if name not in {"hardware", "notes"}:
+            assert getattr(summary, name) == getattr(trace, name)
     assert summary.hardware == trace.devices
 
 

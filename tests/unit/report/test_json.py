@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -115,7 +114,7 @@ def test_what_json_cannot_hold_is_replaced() -> None:
 def test_defects_of_the_file_and_of_its_content_are_listed_once() -> None:
     source = loader_bound()
     (defect,) = source.attribution.defects
-    both = dataclasses.replace(source, trace=dataclasses.replace(source.trace, defects=(*source.trace.defects, defect)))
+    both = source._replace(trace=source.trace._replace(defects=(*source.trace.defects, defect)))
     kinds = [item["kind"] for item in report.build(both)["trace"]["defects"]]
     assert kinds == ["bad_escape", "activities_without_launch"]
 
