@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from perfkit.model.columns import MISSING_INT
 from perfkit.model.trace import Category
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ class Marks:
     def of_launches(self, launch_start: Ints) -> Ints:
         """Return the step of each launch: the last mark begun by then, or -1 before the first and after the end."""
         step = np.searchsorted(self.start, launch_start, "right") - 1
-        step[launch_start >= self.end.max(initial=0)] = -1
-        return step
+        return np.where(launch_start < self.end.max(), step, -1)
 
 
 NO_MARKS = Marks("none", (), np.empty(0, np.int64), np.empty(0, np.int64))
@@ -60,11 +60,17 @@ def find_marks(work: Work, process: int) -> Marks:
     optimizer = np.flatnonzero(work.names.match("host", "optimizer", rows))
     if len(optimizer):
         ends = end[optimizer]
-        begin = min(int(start.min()), int(ends[0]))
-        edges = np.concatenate(([begin], np.maximum.accumulate(ends)))
+        edges = np.concatenate(([first_event(work, process)], np.maximum.accumulate(ends)))
         names = tuple(f"step {number}" for number in range(len(ends)))
         return Marks("Optimizer.step", names, edges[:-1], edges[1:])
     return repeated(work, rows, start, end)
+
+
+def first_event(work: Work, process: int) -> int:
+    """Return when the first annotation, operator or call of a process begins."""
+    columns = work.trace.columns
+    rows = work.trace.rows(Category.ANNOTATION, Category.OPERATOR, Category.RUNTIME)
+    return int(columns["start"][rows[work.process_of_thread[columns["thread"][rows]] == process]].min())
 
 
 def marks(work: Work, source: str, rows: Ints) -> Marks:
@@ -81,8 +87,8 @@ def repeated(work: Work, rows: Ints, start: Ints, end: Ints) -> Marks:
     strings, name_of = work.trace.strings, work.trace.columns["name"][rows]
     distinct, code = np.unique(name_of, return_inverse=True)
     families = [re.sub(r"\d+", "#", strings[index]) for index in distinct.tolist()]
-    labels = list(dict.fromkeys(families))
-    family = np.array([labels.index(name) for name in families])[code]
+    labels = {name: number for number, name in enumerate(dict.fromkeys(families))}
+    family = np.array([labels[name] for name in families])[code]
     order = np.argsort(family, kind="stable")
     best, best_cover = NO_MARKS, int((end.max() - start.min()) * LEAST_COVERAGE)
     for label, members in zip(labels, np.split(order, np.cumsum(np.bincount(family))[:-1]), strict=True):
@@ -109,9 +115,9 @@ def device_bounds(step: Ints, before: NDArray[np.bool_], start: Ints, end: Ints)
         begins at the end of what was launched before it, or else at its own first activity.
     """
     inside = step >= 0
-    last = np.full(int(step.max(initial=-1)) + 1, -1, np.int64)
+    last = np.full(int(step.max(initial=-1)) + 1, MISSING_INT)
     np.maximum.at(last, step[inside], end[inside])
-    kept = np.flatnonzero(last >= 0).tolist()
+    kept = np.flatnonzero(last != MISSING_INT).tolist()
     if not kept:
         return np.empty(0, np.int64), []
     opening = int(end[before].max()) if before.any() else int(start[step == kept[0]].min())
