@@ -119,7 +119,10 @@ class Campaign:
         (self.folder / f"{name}.json").write_bytes(document)
         (self.folder / f"{name}.txt").write_text("\n".join(faults) + "\n", encoding="utf-8", errors="replace")
         self.failures.append(name)
-        say(f"{self.folder / name}.json, {len(document)} bytes: {document[:300]!r}", *faults[:SHOWN])
+        say(
+            f"{self.folder / name}.json, {len(document)} bytes: {document[:300]!r}",
+            *"\n".join(faults).strip().splitlines()[-SHOWN:],
+        )
 
 
 def say(*lines: str) -> None:

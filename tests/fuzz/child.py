@@ -35,20 +35,31 @@ def faults_of(checks: Checks, document: bytes, number: int) -> list[str]:
         return [traceback.format_exc()]
 
 
+def signature_of(faults: list[str]) -> str:
+    """What is the same for all inputs with one cause: where it was raised, or which facts differ."""
+    if faults[0].startswith("Traceback"):
+        lines = faults[0].strip().splitlines()
+        return f"{[line for line in lines if line.startswith('  File ')][-1]}{lines[-1].split(':')[0]}"
+    return " ".join(fault.split(":")[0] for fault in faults)
+
+
 def run(seed: int, first: int, channel: Connection, current: Any) -> None:
     """Checks the inputs from number `first` on, for ever; `current` holds the number of the input in hand.
 
-    Sends (number, resident bytes, None, []) now and then, and (number, bytes, document, faults) for each failure.
+    Sends (number, resident bytes, None, []) now and then, and (number, bytes, document, faults) for the first failure
+    of each kind.
     """
     checks = Checks()
     inputs = open_inputs(seed)
     channel.send((first, resident_bytes(), None, [f"{len(inputs.corpus)} documents to start from, checking {checks}"]))
     due = time.monotonic() + REPORTED_S
+    known: set[str] = set()
     for number in itertools.count(first):
         current.value = number
         document = inputs[number]
         faults = faults_of(checks, document, number)
-        if faults:
+        if faults and signature_of(faults) not in known:
+            known.add(signature_of(faults))
             small = shrink(document, partial(fails_again, checks, number), SHRINK_S)
             channel.send((number, resident_bytes(), small, faults_of(checks, small, number) or faults))
         elif time.monotonic() > due:
