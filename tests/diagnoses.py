@@ -39,7 +39,7 @@ HOSTILE = (
     "\\",
     "`",
     "",
-    "x" * 3000,
+    "x" * 300,
 )
 """Names that mean something to a terminal, to Markdown or to HTML."""
 

@@ -85,13 +85,12 @@ class Loss(NamedTuple):
 
     def _culprit(self, row: Blame, of_what: str) -> str:
         """Name one host event, its part of the loss, and where the longest piece of it was."""
-        in_python = row.cause == "python" and row.where
         details = [f"{percent(row.ns, self.ns, digits=0)}{of_what}"]
         if not self.on_thread:
             details.append(count(row.gaps, "gap"))
-        if row.where:
+        if row.event and row.where not in ("", row.event):
             details.append(f"longest at {quote(row.where)}")
-        return f"{'Python code' if in_python or not row.event else quote(row.event)} ({', '.join(details)})"
+        return f"{quote(row.event or row.where)} ({', '.join(details)})"
 
     def finding(
         self,
