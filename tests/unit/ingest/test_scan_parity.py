@@ -87,6 +87,29 @@ def test_excerpts_with_faults(seed: int) -> None:
         assert disagreement(faulty, pieces, rng.choice(list(COLUMN_SETS)), plain=rng.random() < 0.5) == []
 
 
+@pytest.mark.parametrize("kinds", [3, 40, 5000])
+def test_events_that_repeat_their_keys_or_never_do(kinds: int) -> None:
+    """What a scanner learns from events must hold for the next, and not outgrow its place."""
+    rng = random.Random(kinds)
+
+    def shape() -> list[tuple[bytes, bytes]]:
+        keys = [*rng.sample(KEYS, rng.randrange(1, 12)), b"k%d" % rng.randrange(kinds)]
+        return [(rng.choice((b"", b" ", b"\n  ")), key) for key in keys]
+
+    def members(keys: list[tuple[bytes, bytes]]) -> bytes:
+        return b",".join(b'%s"%s"%s:%s' % (gap, key, gap, rng.choice(VALUES[:40] + TIMES)) for gap, key in keys)
+
+    shapes = [(shape(), shape()) for _ in range(kinds)]
+    texts = []
+    for _ in range(6000):
+        outer, inner = rng.choice(shapes)
+        texts.append(b'{"ph":"X","ts":1,%s,"args":{%s}}' % (members(outer), members(inner)))
+        if rng.random() < 0.05:
+            texts[-1] = mutate(texts[-1], rng)
+    document = b"[" + b",\n".join(texts) + b"]"
+    assert disagreement(document, cuts(len(document), rng)) == []
+
+
 KEYS = sorted({key.encode() for _, _, keys, _ in ALL_COLUMNS for key in keys} | {b"ph", b"id", b"args", b"s", b"x"})
 
 spaces = st.sampled_from([b"", b"", b"", b" ", b"\n  ", b"\t\r"])
@@ -139,7 +162,7 @@ documents = st.one_of(
 faults = st.lists(st.tuples(st.floats(0, 1), st.sampled_from(TOKENS), st.integers(0, 9)), max_size=3)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(documents, faults, st.randoms(use_true_random=False), st.sampled_from(list(COLUMN_SETS)), st.booleans())
 def test_generated_documents(
     document: bytes, changes: list[tuple[float, bytes, int]], rng: random.Random, columns: str, plain: bool
