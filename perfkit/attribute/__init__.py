@@ -11,7 +11,7 @@ from perfkit.attribute.defects import find_defects
 from perfkit.attribute.host import Host
 from perfkit.attribute.host_timeline import read_host
 from perfkit.attribute.kernels import collectives, copies, kernels, launch_delays
-from perfkit.attribute.operators import operators
+from perfkit.attribute.operators import host_operators, operators
 from perfkit.attribute.places import Places
 from perfkit.attribute.steps import find_marks
 from perfkit.attribute.timeline import devices, read_device
@@ -20,8 +20,15 @@ from perfkit.model.attribution import Attribution, Window
 from perfkit.model.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from perfkit.attribute.timeline import Reading
+    from perfkit.model.attribution import Operator
     from perfkit.model.trace import Trace
+
+    Ints = NDArray[np.int64]
 
 __all__ = ["attribute"]
 
@@ -32,8 +39,7 @@ def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps"
     Args:
         trace: A trace with the default fields at least.
         window: ``steps`` takes the recorded steps without the first (the device's span where there are none),
-            ``device-span`` all of it
-            from the first activity to the last.
+            ``device-span`` all of it from the first activity to the last.
 
     Returns:
         The attribution; without device activity it holds the busiest host thread, and without any event no timeline.
@@ -54,7 +60,7 @@ def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps"
         timelines=timelines,
         blame=Table(entry for one in readings for entry in one.losses.table(one.timeline.id)),
         blocked=blocked(host, readings),
-        operators=operators(host.work, places, inside),
+        operators=operator_table(host, places, readings, inside),
         kernels=kernels(host.work, inside),
         copies=copies(host.work, inside),
         collectives=collectives(host.work, inside),
@@ -72,3 +78,11 @@ def read_devices(host: Host, places: Places, window: Literal["steps", "device-sp
         readings.append(reading)
         sources.append(marks.source if reading.timeline.steps or window == "device-span" else "none")
     return readings, sources[0] if sources else "none"
+
+
+def operator_table(host: Host, places: Places, readings: Sequence[Reading], inside: Ints) -> Table[Operator]:
+    """Return operators by device time, or by their own host time where nothing ran on a device."""
+    if not readings or readings[0].timeline.kind == "device":
+        return operators(host.work, places, inside)
+    line = readings[0].timeline
+    return host_operators(host.work, places, readings[0].thread, line.start_ns, line.end_ns)

@@ -81,7 +81,9 @@ def read_host(host: Host, places: Places, window: Literal["steps", "device-span"
     )
     losses = Losses(host, places)
     losses.add(Pieces(*(getattr(pieces, name)[idle] for name in Pieces.__slots__)))
-    return [Reading(timeline, losses, EMPTY, dropped)], marks.source if names or window == "device-span" else "none"
+    return [
+        Reading(timeline, losses, EMPTY, dropped, thread)
+    ], marks.source if names or window == "device-span" else "none"
 
 
 def bounds(host: Host, thread: int, marks: Marks | None) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:

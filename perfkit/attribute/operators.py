@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["operators"]
+__all__ = ["host_operators", "operators"]
 
 
 def operators(work: Work, places: Places, inside: Ints) -> Table[Operator]:
@@ -36,55 +36,80 @@ def operators(work: Work, places: Places, inside: Ints) -> Table[Operator]:
     Returns:
         Operators by device time. A backward operator without a module of its own takes its forward operator's.
     """
-    activities, calls = work.activities, work.calls
+    activities, calls, columns = work.activities, work.calls, work.trace.columns
     linked = inside[activities.call[inside] >= 0]
     used = np.zeros(len(calls.row), bool)
     used[activities.call[linked]] = True
     call, which = np.flatnonzero(used), (np.cumsum(used) - 1)[activities.call[linked]]
     thread, moment = calls.thread[call], calls.start[call]
-    around = {kind: np.full(len(call), -1, np.int64) for kind in ("operators", "modules", "lines")}
+    operator = np.full(len(call), -1, np.int64)
     for index in np.unique(thread).tolist():
         some = np.flatnonzero(thread == index)
-        for kind, rows in around.items():
-            rows[some] = places.innermost(kind, index, moment[some])
+        operator[some] = places.innermost("operators", index, moment[some])
+    # Several launches lie in one operator: its own time and its call count once.
+    _, once = np.unique(np.where(operator >= 0, operator, -1 - np.arange(len(operator))), return_index=True)
+    first = np.zeros(len(call), np.int64)
+    first[once] = 1
+    duration = np.where(operator >= 0, columns["end"][operator] - columns["start"][operator], 0)
+    sums = {
+        "device_ns": np.bincount(which, (activities.end - activities.start)[linked], len(call)),
+        "host_ns": first * duration,
+        "calls": first,
+        "launches": np.ones(len(call), np.int64),
+    }
+    return tabulate(work, places, operator, (thread, moment), sums)
+
+
+def host_operators(work: Work, places: Places, thread: int, low: int, high: int) -> Table[Operator]:
+    """Sum the own host time (without operators inside) of the operators that start in a window on a thread."""
+    rows, nest = places.operators(thread)
+    start, end = nest.start, nest.end
+    own = end - start
+    inner = np.flatnonzero(nest.parent >= 0)
+    np.subtract.at(own, nest.parent[inner], (end - start)[inner])
+    some = np.flatnonzero((start >= low) & (start < high))
+    nothing = np.zeros(len(some), np.int64)
+    sums = {
+        "device_ns": nothing,
+        "host_ns": np.maximum(own[some], 0),
+        "calls": nothing + 1,
+        "launches": nothing,
+    }
+    moments = (np.full(len(some), thread, np.int32), start[some])
+    return tabulate(work, places, rows[nest.order[some]].astype(np.int64), moments, sums)
+
+
+def tabulate(
+    work: Work, places: Places, operator: Ints, moments: tuple[NDArray[np.int32], Ints], sums: dict[str, Ints]
+) -> Table[Operator]:
+    """Group by name, module and line around each moment: ``operator`` holds rows or -1, ``sums`` what to add up."""
+    thread, moment = moments
+    module, line = np.full(len(operator), -1, np.int64), np.full(len(operator), -1, np.int64)
+    for index in np.unique(thread).tolist():
+        some = np.flatnonzero(thread == index)
+        module[some] = places.innermost("modules", index, moment[some])
+        line[some] = places.innermost("lines", index, moment[some])
+    module = np.where(module >= 0, module, forward_modules(work, places, operator))
     name = work.trace.columns["name"]
-    operator, line = around["operators"], around["lines"]
-    module = np.where(around["modules"] >= 0, around["modules"], forward_modules(work, places, operator))
     texts = [
         labels(work, np.where(operator >= 0, name[operator], -1), str),
         labels(work, np.where(module >= 0, name[module], -1), module_class),
         labels(work, np.where(line >= 0, name[line], stack_strings(work, operator)), places.line_of_text),
     ]
-    key = np.zeros(len(call), np.int64)
-    for distinct, code in texts:
-        key = key * len(distinct) + code
+    key = np.zeros(len(operator), np.int64)
+    for known, code in texts:
+        key = key * len(known) + code
     groups, group = np.unique(key, return_inverse=True)
-    device = np.bincount(which, (activities.end - activities.start)[linked], len(call))
-    device_ns = np.bincount(group, device, len(groups))
-    launches = np.bincount(group, minlength=len(groups))
-    columns = work.trace.columns
-    _, once = np.unique(np.where(operator >= 0, operator, np.arange(-1, -1 - len(operator), -1)), return_index=True)
-    duration = np.where(operator >= 0, columns["end"][operator] - columns["start"][operator], 0)
-    host_ns = np.bincount(group[once], duration[once], len(groups))
-    count = np.bincount(group[once], minlength=len(groups))
+    totals = {field: np.bincount(group, weight, len(groups)).astype(np.int64) for field, weight in sums.items()}
     found = []
-    for index in np.argsort(-device_ns, kind="stable").tolist():
+    for index in np.lexsort((-totals["host_ns"], -totals["device_ns"])).tolist():
         rest, parts = int(groups[index]), []
-        for distinct, _ in reversed(texts):
-            rest, part = divmod(rest, len(distinct))
-            parts.append(distinct[part])
+        for known, _ in reversed(texts):
+            rest, part = divmod(rest, len(known))
+            parts.append(known[part])
         where, module_name, operator_name = parts
-        found.append(
-            Operator(
-                name=operator_name or "(outside operators)",
-                module=module_name,
-                where=where,
-                calls=int(count[index]),
-                device_ns=int(device_ns[index]),
-                host_ns=int(host_ns[index]),
-                launches=int(launches[index]),
-            )
-        )
+        summed = {field: int(total[index]) for field, total in totals.items()}
+        found.append(Operator(operator_name or "(outside operators)", module_name, where, **summed))
     return Table(found)
 
 

@@ -51,12 +51,16 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A timeline with what later passes need: the events its idle time is owed to and the activities in its window."""
+    """A timeline with what later passes need: the events its idle time is owed to and the activities in its window.
+
+    ``thread`` is that of a host timeline, -1 for a device.
+    """
 
     timeline: Timeline
     losses: Losses
     inside: Ints
     dropped: tuple[str, ...]
+    thread: int = -1
 
 
 @dataclass(frozen=True, slots=True)

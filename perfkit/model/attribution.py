@@ -151,7 +151,10 @@ class Blocked(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """An operator and the device work launched from directly inside it, within the window."""
+    """An operator and the device work launched from directly inside it, within the window.
+
+    ``host_ns`` is the time in the operator; without device activity it is its own, without that of operators inside it.
+    """
 
     name: str
     module: str
