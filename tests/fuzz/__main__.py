@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.fuzz import child, guided
+from tests.fuzz import child
 from tests.fuzz.inputs import open_inputs
 from tests.fuzz.shrink import shrink
 
@@ -139,11 +139,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of the inputs; by default the time of day")
     parser.add_argument("--out", type=Path, default=Path("build/fuzz"), help="folder for the inputs that fail")
     parser.add_argument("--deadline", type=float, default=30, help="seconds an input may take, shrinking included")
-    parser.add_argument("--guided", action="store_true", help="guided by coverage: needs atheris, ends at one failure")
     given = parser.parse_args()
     seed = int(time.time()) if given.seed is None else given.seed
-    if given.guided:
-        guided.run(seed, given.out, given.seconds, given.deadline)
     campaign = Campaign(seed, given.out, given.deadline)
     begun = time.monotonic()
     campaign.run(given.seconds)
