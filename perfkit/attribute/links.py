@@ -57,7 +57,7 @@ def link(activities: Ends, track: Ints, calls: Ends, process: NDArray[np.int32])
     """
     sizes = np.bincount(process) if len(process) else np.empty(0, np.int64)
     candidates = np.argsort(-sizes, kind="stable")[: min(MAX_PROCESSES, int(np.count_nonzero(sizes)))].tolist()
-    if not candidates:
+    if not candidates or not len(activities):
         return np.full(len(activities), -1, np.int32), np.full(len(activities), -1, np.int64)
     members = [np.flatnonzero(process == candidate) for candidate in candidates]
     if len(candidates) == 1:

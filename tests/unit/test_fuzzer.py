@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.fuzz.__main__ import Campaign
+from tests.fuzz.checks import diagnosis_faults
 from tests.fuzz.child import signature_of
 from tests.fuzz.inputs import Inputs
 from tests.fuzz.mutations import cuts
 from tests.fuzz.shrink import shrink
+from tests.unit.ingest.found_by_fuzzing import FOUND
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_an_input_is_the_same_whenever_it_is_asked_for() -> None:
@@ -42,6 +44,11 @@ def test_one_cause_has_one_signature() -> None:
     raised = 'Traceback (most recent call last):\n  File "a.py", line 3, in f\n    x\nValueError: {}\n'
     assert signature_of([raised.format("this")]) == signature_of([raised.format("that")])
     assert signature_of(["rows: 1 != 2", "defects: [] != [1]"]) == "rows defects"
+
+
+@pytest.mark.parametrize("document", FOUND)
+def test_what_was_found_is_diagnosed(document: bytes) -> None:
+    assert diagnosis_faults("trace.json", document) == []
 
 
 def test_a_short_campaign_runs_in_a_child(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
