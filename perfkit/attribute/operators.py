@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["host_operators", "operators"]
 
+BLOCK: Final = 1 << 17
+"""Launches looked up at a time: memory is bounded by it."""
+
 
 def operators(work: Work, places: Places, inside: Ints) -> Table[Operator]:
     """Sum device time by the innermost operator around each launch.
@@ -38,26 +42,46 @@ def operators(work: Work, places: Places, inside: Ints) -> Table[Operator]:
     """
     activities, calls, columns = work.activities, work.calls, work.trace.columns
     linked = inside[activities.call[inside] >= 0]
-    used = np.zeros(len(calls.row), bool)
-    used[activities.call[linked]] = True
-    call, which = np.flatnonzero(used), (np.cumsum(used) - 1)[activities.call[linked]]
-    thread, moment = calls.thread[call], calls.start[call]
-    operator = np.full(len(call), -1, np.int64)
-    for index in np.unique(thread).tolist():
-        some = np.flatnonzero(thread == index)
-        operator[some] = places.innermost("operators", index, moment[some])
-    # Several launches lie in one operator: its own time and its call count once.
-    _, once = np.unique(np.where(operator >= 0, operator, -1 - np.arange(len(operator))), return_index=True)
-    first = np.zeros(len(call), np.int64)
-    first[once] = 1
-    duration = np.where(operator >= 0, columns["end"][operator] - columns["start"][operator], 0)
-    sums = {
-        "device_ns": np.bincount(which, (activities.end - activities.start)[linked], len(call)),
-        "host_ns": first * duration,
-        "calls": first,
-        "launches": np.ones(len(call), np.int64),
-    }
-    return tabulate(work, places, operator, (thread, moment), sums)
+    device_ns = np.bincount(
+        activities.call[linked], (activities.end - activities.start)[linked], minlength=len(calls.row)
+    )
+    launching = np.zeros(len(calls.row), bool)
+    launching[activities.call[linked]] = True
+    call = np.flatnonzero(launching)
+    forward = ForwardModules(work, places)
+    counted = np.zeros(len(work.trace), bool)
+    blocks = []
+    for first in range(0, len(call), BLOCK):
+        block = call[first : first + BLOCK]
+        thread, moment = calls.thread[block], calls.start[block]
+        operator = np.full(len(block), -1, np.int64)
+        for index in np.unique(thread).tolist():
+            some = np.flatnonzero(thread == index)
+            operator[some] = places.innermost("operators", index, moment[some])
+        # Several launches lie in one operator: its own time and its call count once.
+        distinct, once = np.unique(operator, return_index=True)
+        once = once[(distinct >= 0) & ~counted[distinct]]
+        counted[operator[once]] = True
+        new = np.where(operator < 0, 1, 0)
+        new[once] = 1
+        sums = {
+            "device_ns": device_ns[block],
+            "host_ns": np.where(operator >= 0, new * (columns["end"][operator] - columns["start"][operator]), 0),
+            "calls": new,
+            "launches": np.ones(len(block), np.int64),
+        }
+        blocks.append(tabulate(forward, operator, (thread, moment), sums))
+    return merge(blocks)
+
+
+def merge(tables: list[list[Operator]]) -> Table[Operator]:
+    """Add up the rows of several tables that tell the same operator, module and line; largest first."""
+    merged: dict[tuple[str, str, str], Operator] = {}
+    for row in (row for rows in tables for row in rows):
+        key = row[:3]
+        sums = (old + new for old, new in zip(merged[key][3:], row[3:], strict=True)) if key in merged else row[3:]
+        merged[key] = Operator(*key, *sums)
+    return Table(sorted(merged.values(), key=lambda row: (-row.device_ns, -row.host_ns)))
 
 
 def host_operators(work: Work, places: Places, thread: int, low: int, high: int) -> Table[Operator]:
@@ -76,20 +100,22 @@ def host_operators(work: Work, places: Places, thread: int, low: int, high: int)
         "launches": nothing,
     }
     moments = (np.full(len(some), thread, np.int32), start[some])
-    return tabulate(work, places, rows[nest.order[some]].astype(np.int64), moments, sums)
+    operator = rows[nest.order[some]].astype(np.int64)
+    return merge([tabulate(ForwardModules(work, places), operator, moments, sums)])
 
 
 def tabulate(
-    work: Work, places: Places, operator: Ints, moments: tuple[NDArray[np.int32], Ints], sums: dict[str, Ints]
-) -> Table[Operator]:
+    forward: ForwardModules, operator: Ints, moments: tuple[NDArray[np.int32], Ints], sums: dict[str, Ints]
+) -> list[Operator]:
     """Group by name, module and line around each moment: ``operator`` holds rows or -1, ``sums`` what to add up."""
+    work, places = forward.work, forward.places
     thread, moment = moments
     module, line = np.full(len(operator), -1, np.int64), np.full(len(operator), -1, np.int64)
     for index in np.unique(thread).tolist():
         some = np.flatnonzero(thread == index)
         module[some] = places.innermost("modules", index, moment[some])
         line[some] = places.innermost("lines", index, moment[some])
-    module = np.where(module >= 0, module, forward_modules(work, places, operator))
+    module = np.where(module >= 0, module, forward.of(operator))
     name = work.trace.columns["name"]
     texts = [
         labels(work, np.where(operator >= 0, name[operator], -1), str),
@@ -102,7 +128,7 @@ def tabulate(
     groups, group = np.unique(key, return_inverse=True)
     totals = {field: np.bincount(group, weight, len(groups)).astype(np.int64) for field, weight in sums.items()}
     found = []
-    for index in np.lexsort((-totals["host_ns"], -totals["device_ns"])).tolist():
+    for index in range(len(groups)):
         rest, parts = int(groups[index]), []
         for known, _ in reversed(texts):
             rest, part = divmod(rest, len(known))
@@ -110,7 +136,7 @@ def tabulate(
         where, module_name, operator_name = parts
         summed = {field: int(total[index]) for field, total in totals.items()}
         found.append(Operator(operator_name or "(outside operators)", module_name, where, **summed))
-    return Table(found)
+    return found
 
 
 def labels(work: Work, strings: Ints, label: Callable[[str], str]) -> tuple[list[str], Ints]:
@@ -134,34 +160,48 @@ def stack_strings(work: Work, operator: Ints) -> Ints:
     return np.where(operator >= 0, np.maximum(work.trace.columns["call_stack"][operator], -1), -1)
 
 
-def forward_modules(work: Work, places: Places, operator: Ints) -> Ints:
-    """Return for backward operators the module row of the forward operator with the same sequence number, else -1."""
-    columns = work.trace.columns
-    answer = np.full(len(operator), -1, np.int64)
-    if "sequence" not in columns or not len(operator):
+class ForwardModules:
+    """Finds the module of a backward operator: that of the forward operator with the same sequence number."""
+
+    def __init__(self, work: Work, places: Places) -> None:
+        """Index the operators that bear a sequence number; of one number the earliest is the forward one."""
+        self.work = work
+        self.places = places
+        columns = work.trace.columns
+        rows = work.trace.rows(Category.OPERATOR)
+        rows = rows[columns["sequence"][rows] != MISSING_INT] if "sequence" in columns else rows[:0]
+        self.rows = rows[np.argsort(columns["start"][rows], kind="stable")]
+        self.known, first = np.unique(columns["sequence"][self.rows], return_index=True) if len(rows) else (rows, rows)
+        self.forward = self.rows[first]
+        self.numbered = functools.cache(self._numbered)
+
+    def _numbered(self, thread: int) -> Ints:
+        rows: Ints = self.rows[self.work.trace.columns["thread"][self.rows] == thread]
+        return rows
+
+    def of(self, operator: Ints) -> Ints:
+        """Return the row of the forward operator's module for each operator row (or -1), or -1."""
+        columns = self.work.trace.columns
+        answer = np.full(len(operator), -1, np.int64)
+        if not len(self.rows):
+            return answer
+        present = np.flatnonzero(operator >= 0)
+        thread = columns["thread"][operator[present]]
+        for index in np.unique(thread).tolist():
+            some, numbered = present[thread == index], self.numbered(index)
+            if not len(numbered):
+                continue
+            # The numbered operator around it: a launch may lie in one that has no number itself.
+            around = numbered[
+                np.searchsorted(columns["start"][numbered], columns["start"][operator[some]], "right") - 1
+            ]
+            inside = (columns["start"][around] <= columns["start"][operator[some]]) & (
+                columns["end"][around] >= columns["end"][operator[some]]
+            )
+            some, number = some[inside], columns["sequence"][around[inside]]
+            forward = self.forward[np.searchsorted(self.known, number)]
+            origin = columns["thread"][forward]
+            for other in np.unique(origin).tolist():
+                mine = origin == other
+                answer[some[mine]] = self.places.innermost("modules", other, columns["start"][forward[mine]])
         return answer
-    rows = work.trace.rows(Category.OPERATOR)
-    rows = rows[columns["sequence"][rows] != MISSING_INT]
-    rows = rows[np.argsort(columns["start"][rows], kind="stable")]
-    sequence = columns["sequence"][rows]
-    wanted = np.full(len(operator), MISSING_INT)
-    for index in np.unique(columns["thread"][operator[operator >= 0]]).tolist():
-        some = np.flatnonzero((operator >= 0) & (columns["thread"][operator] == index))
-        numbered = rows[columns["thread"][rows] == index]
-        position = np.searchsorted(columns["start"][numbered], columns["start"][operator[some]], "right") - 1
-        held = (
-            (position >= 0) & (columns["end"][numbered[position]] >= columns["end"][operator[some]])
-            if len(numbered)
-            else position >= 0
-        )
-        wanted[some[held]] = columns["sequence"][numbered[position[held]]]
-    known, first = np.unique(sequence, return_index=True)
-    index = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-    backward = (
-        np.flatnonzero((known[index] == wanted) & (wanted != MISSING_INT)) if len(known) else np.empty(0, np.int64)
-    )
-    forward = rows[first[index[backward]]]
-    for thread in np.unique(columns["thread"][forward]).tolist():
-        some = columns["thread"][forward] == thread
-        answer[backward[some]] = places.innermost("modules", thread, columns["start"][forward[some]])
-    return answer
