@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -72,8 +73,9 @@ def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps"
 def read_devices(host: Host, places: Places, window: Literal["steps", "device-span"]) -> tuple[list[Reading], str]:
     """Attribute every device; returns the readings and what the first one's steps were found from."""
     readings, sources = [], []
+    marks_of = functools.cache(functools.partial(find_marks, host.work))
     for device in devices(host.work):
-        marks = find_marks(host.work, device.process)
+        marks = marks_of(device.process)
         reading = read_device(host, places, device, marks, window)
         readings.append(reading)
         sources.append(marks.source if reading.timeline.steps or window == "device-span" else "none")

@@ -159,21 +159,15 @@ class Host:
         rows = self.of_thread(thread, Category.RUNTIME)
         return rows[self.work.names.match("runtime", "context", rows) | self.first_launches[self.call_at[rows]]]
 
-    def overheads(self, thread: int) -> Ints:
-        """Return the rows of the profiler's own work on a thread, or on no thread of the program, by start."""
-        rows, on_program = self._overhead
-        on_thread = self.work.trace.columns["thread"][rows]
-        kept: Ints = rows[(on_thread == thread) | ~on_program]
-        return kept
-
     @functools.cached_property
-    def _overhead(self) -> tuple[Ints, NDArray[np.bool_]]:
-        """All rows of the profiler's own work, by start, and whether the program runs on their thread too."""
+    def overhead(self) -> Layer:
+        """The profiler's own work that is on no thread of the program: it may have held up any of them."""
         columns = self.work.trace.columns
         rows = trace_rows(self.work, Category.OVERHEAD)
         program = np.zeros(len(self.work.trace.threads), bool)
         program[columns["thread"][self.rows[columns["category"][self.rows] != Category.OVERHEAD]]] = True
-        return rows, program[columns["thread"][rows]]
+        rows = rows[~program[columns["thread"][rows]]]
+        return Layer.of("profiler_overhead", rows, columns["start"][rows], columns["end"][rows])
 
     def allocations(self, thread: int) -> Ints:
         """Return the rows of a thread that allocate or free memory by a runtime call, by start."""
@@ -208,13 +202,13 @@ class Host:
         }
         below = {
             "python": self.of_thread(thread, Category.PYTHON, Category.ANNOTATION),
-            "profiler_overhead": self.overheads(thread),
+            "profiler_overhead": self.of_thread(thread, Category.OVERHEAD),
         }
         layers = [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]
         layers.append(Layer("host_compute", computing.start[long], computing.end[long], computing.row[long]))
         layers.append(Layer("operator_dispatch", computing.start[~long], computing.end[~long], computing.row[~long]))
         layers += [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in below.items()]
-        return [*layers, self.without_request(int(self.work.process_of_thread[thread]))]
+        return [*layers, self.overhead, self.without_request(int(self.work.process_of_thread[thread]))]
 
     def without_request(self, process: int) -> Layer:
         """Return the time in which no marked request was open in a process; nothing where requests are not marked."""

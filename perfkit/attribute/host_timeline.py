@@ -109,6 +109,7 @@ def layers(host: Host, thread: int) -> list[Layer]:
         "exposed_communication": ranges[host.work.names.match("host", "collective", ranges)],
         "compute": operators,
         "python": host.of_thread(thread, Category.PYTHON, Category.ANNOTATION),
-        "profiler_overhead": host.overheads(thread),
+        "profiler_overhead": host.of_thread(thread, Category.OVERHEAD),
     }
-    return [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]
+    own = [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]
+    return [*own, host.overhead]

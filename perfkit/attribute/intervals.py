@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["EMPTY", "Nest", "Union", "distinct", "sort_by_start", "spread"]
 
 EMPTY = np.empty(0, np.int64)
+
+MANY_LEVELS: Final = 256
+"""Nested deeper than programs are."""
 
 
 def sort_by_start(start: Ints, then: Ints) -> Ints:
@@ -109,10 +112,23 @@ class Nest:
 
     def innermost(self, times: Ints) -> Ints:
         """Return the position of the innermost interval with ``start <= time < end``, or -1."""
+        if not len(self.start):
+            return np.full(len(times), -1)
         found = np.searchsorted(self.start, times, "right") - 1
-        while True:
-            astray = np.flatnonzero((found >= 0) & (self.end[found] <= times)) if len(self.start) else EMPTY
-            if not len(astray):
-                break
+        climbed = 0
+        while len(astray := np.flatnonzero((found >= 0) & (self.end[found] <= times))):
+            if climbed == MANY_LEVELS:
+                self._leap(found, astray, times)
             found[astray] = self.parent[found[astray]]
-        return np.where(found >= 0, self.order[found], -1) if len(self.start) else np.full(len(times), -1)
+            climbed += 1
+        return np.where(found >= 0, self.order[found], -1)
+
+    def _leap(self, found: Ints, astray: Ints, times: Ints) -> None:
+        """Move up as far as all has ended, by halving: for intervals nested thousands deep."""
+        lifts = [self.parent]
+        while (lifts[-1] >= 0).any():
+            lifts.append(np.where(lifts[-1] >= 0, lifts[-1][lifts[-1]], -1))
+        for lift in reversed(lifts):
+            above = lift[found[astray]]
+            ended = (above >= 0) & (self.end[above] <= times[astray])
+            found[astray[ended]] = above[ended]
