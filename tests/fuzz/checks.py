@@ -26,6 +26,8 @@ from tests.fuzz.outcome import (
 DIAGNOSED = 0.05
 """The share of inputs that are diagnosed too."""
 
+TERMINAL_CELLS = 80
+
 
 class Checks:
     """The checks that can be made here: the compiled scanner and the pipeline may not be there."""
@@ -61,7 +63,9 @@ class Checks:
 def diagnosis_faults(name: str, content: bytes) -> list[str]:
     """What is wrong with the diagnosis of a file; a PerfkitError is no fault, any other exception passes through."""
     import perfkit
-    from perfkit.report.json import draw
+    from perfkit.report import json as json_report
+    from perfkit.report import markdown, terminal
+    from perfkit.report.pen import Pen
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
@@ -70,7 +74,11 @@ def diagnosis_faults(name: str, content: bytes) -> list[str]:
             diagnosis = perfkit.diagnose(path)
         except PerfkitError:
             return []
-    return [fault for timeline in json.loads(draw(diagnosis))["timelines"] for fault in _account_faults(timeline)]
+    markdown.draw(diagnosis)
+    shown = terminal.draw(diagnosis, Pen(width=TERMINAL_CELLS, colour=False, unicode=False))
+    faults = [f"to the terminal: {line!r}" for line in shown.split("\n") if not (line.isascii() and line.isprintable())]
+    timelines = json.loads(json_report.draw(diagnosis))["timelines"]
+    return faults + [fault for timeline in timelines for fault in _account_faults(timeline)]
 
 
 def _account_faults(timeline: dict[str, Any]) -> list[str]:
