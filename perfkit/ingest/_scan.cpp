@@ -1,4 +1,5 @@
-// The scanner of Chrome-trace JSON as a Python extension: see _scan.pyi for what it offers. The scanning itself is in _scan_cpp/.
+// The scanner of Chrome-trace JSON as a Python extension: see _scan.pyi for what it offers. The scanning itself is in
+// _scan_cpp/.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -31,7 +32,8 @@ ColumnSpec parse_spec(const std::tuple<std::string, std::string, std::vector<std
 std::vector<ColumnSpec> parse_specs(nb::sequence columns) {
     std::vector<ColumnSpec> specs;
     for (nb::handle column : columns) {
-        specs.push_back(parse_spec(nb::cast<std::tuple<std::string, std::string, std::vector<std::string>, std::string>>(column)));
+        specs.push_back(
+            parse_spec(nb::cast<std::tuple<std::string, std::string, std::vector<std::string>, std::string>>(column)));
     }
     return specs;
 }
@@ -42,7 +44,10 @@ nb::bytes to_bytes(const std::string& text) { return nb::bytes(text.data(), text
 class BufferView {
 public:
     explicit BufferView(nb::handle data) {
-        if (PyObject_GetBuffer(data.ptr(), &view_, PyBUF_SIMPLE) != 0) throw nb::python_error();
+        if (PyObject_GetBuffer(data.ptr(), &view_, PyBUF_SIMPLE) == 0) return;
+        const nb::python_error error;
+        if (error.matches(PyExc_BufferError)) throw nb::value_error("the bytes must lie one after the other");
+        throw nb::python_error(error);
     }
     ~BufferView() { PyBuffer_Release(&view_); }
     BufferView(const BufferView&) = delete;
@@ -75,7 +80,8 @@ public:
         const Turn turn(*this);
         if (!stream_.finished()) throw nb::value_error("the columns are there after finish()");
         const int number = stream_.recorder().column_number(name);
-        if (number < 0 || taken_[static_cast<std::size_t>(number)]) throw nb::value_error("no such column, or it was taken before");
+        if (number < 0 || taken_[static_cast<std::size_t>(number)])
+            throw nb::value_error("no such column, or it was taken before");
         ColumnChunks& chunks = stream_.recorder().columns[static_cast<std::size_t>(number)];
         taken_[static_cast<std::size_t>(number)] = true;
         return chunks.wide() ? take<std::int64_t>(chunks) : take<std::int32_t>(chunks);
@@ -100,7 +106,8 @@ public:
         const Turn turn(*this);
         nb::list result;
         for (const Metadata& entry : stream_.recorder().metadata) {
-            result.append(nb::make_tuple(to_bytes(entry.name), to_bytes(entry.process), to_bytes(entry.thread), to_bytes(entry.args)));
+            result.append(nb::make_tuple(to_bytes(entry.name), to_bytes(entry.process), to_bytes(entry.thread),
+                                         to_bytes(entry.args)));
         }
         return result;
     }
@@ -108,7 +115,8 @@ public:
     nb::dict phases() {
         const Turn turn(*this);
         nb::dict result;
-        for (const auto& [phase, count] : stream_.recorder().phases()) result[nb::str(phase.data(), phase.size())] = count;
+        for (const auto& [phase, count] : stream_.recorder().phases())
+            result[nb::str(phase.data(), phase.size())] = count;
         return result;
     }
 
@@ -121,7 +129,8 @@ public:
         }
         std::sort(found.begin(), found.end());
         nb::list result;
-        for (const auto& [first, name, count] : found) result.append(nb::make_tuple(nb::str(name.data(), name.size()), count, first));
+        for (const auto& [first, name, count] : found)
+            result.append(nb::make_tuple(nb::str(name.data(), name.size()), count, first));
         return result;
     }
 

@@ -27,8 +27,8 @@ struct Text {
 
     const Byte* begin = nullptr;
     std::uint32_t length = 0;
-    bool plain = true;   // neither escapes nor control characters
-    bool quoted = true;  // `begin` comes after a quote
+    bool plain = true;              // neither escapes nor control characters
+    bool quoted = true;             // `begin` comes after a quote
     std::int32_t number = unknown;  // in the string table
 
     const Byte* origin() const { return begin - quoted; }

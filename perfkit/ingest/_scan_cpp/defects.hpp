@@ -29,9 +29,10 @@ enum class Defect : unsigned {
 };
 
 inline constexpr std::array defect_names{
-    "bad_escape",      "bare_value",         "broken_event",    "broken_header",       "control_character", "event_not_object",
-    "event_without_time", "extra_comma",     "invalid_utf8",    "missing_comma",       "number_out_of_range", "oversized_event",
-    "oversized_metadata", "oversized_value", "trailing_data",   "truncated",           "truncated_event",
+    "bad_escape",          "bare_value",         "broken_event",       "broken_header",   "control_character",
+    "event_not_object",    "event_without_time", "extra_comma",        "invalid_utf8",    "missing_comma",
+    "number_out_of_range", "oversized_event",    "oversized_metadata", "oversized_value", "trailing_data",
+    "truncated",           "truncated_event",
 };
 
 class Defects {

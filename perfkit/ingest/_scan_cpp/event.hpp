@@ -48,7 +48,8 @@ private:
             keys.add(key, static_cast<int>(column));
         }
         kinds_[column] = spec.kind;
-        is_memory_[column] = spec.in_args && (spec.name == "address" || spec.name == "total_allocated" || spec.name == "total_reserved");
+        is_memory_[column] =
+            spec.in_args && (spec.name == "address" || spec.name == "total_allocated" || spec.name == "total_reserved");
     }
 
     const Byte* fail(const Byte* p) {
@@ -75,7 +76,8 @@ private:
                 bool plain = true;
                 p = read_key(p, first, args == nullptr ? event_keys_ : args_keys_, meaning, plain);
                 if (p == nullptr) return nullptr;
-                place = plain ? shapes_.learn(place, before, static_cast<std::size_t>(p - before), meaning) : Shapes::unknown;
+                place = plain ? shapes_.learn(place, before, static_cast<std::size_t>(p - before), meaning)
+                              : Shapes::unknown;
             }
             first = false;
             if (meaning == closing_brace) {
@@ -136,7 +138,8 @@ private:
         cells_.memory_key_seen |= is_memory_[column];
         switch (kinds_[column]) {
             case Kind::time: return read_number<3>(p, column);
-            case Kind::integer: case Kind::small: return read_number<0>(p, column);
+            case Kind::integer:
+            case Kind::small: return read_number<0>(p, column);
             case Kind::text: return *p == '"' ? read_text(p, column) : skip_value(p);
             case Kind::json: return read_json(p, column);
             case Kind::key: return *p == '"' ? read_text(p, column) : read_scalar(p, column);
@@ -193,9 +196,10 @@ private:
     PERFKIT_HOT const Byte* read_text(const Byte* p, std::size_t column) {
         cells_.fill(column);
         const Recorder::Last& last = recorder.last(column);
-        if (last.number != Text::unknown && static_cast<std::size_t>(window_->end - p) > last.length + 1 && p[last.length + 1] == '"' &&
-            Strings::same_bytes(last.bytes, p + 1, last.length)) {
-            cells_.texts[column] = {.begin = p + 1, .length = static_cast<std::uint32_t>(last.length), .number = last.number};
+        if (last.number != Text::unknown && static_cast<std::size_t>(window_->end - p) > last.length + 1 &&
+            p[last.length + 1] == '"' && Strings::same_bytes(last.bytes, p + 1, last.length)) {
+            cells_.texts[column] = {
+                .begin = p + 1, .length = static_cast<std::uint32_t>(last.length), .number = last.number};
             return p + last.length + 2;
         }
         return read_string(p, cells_.texts[column]);
@@ -242,7 +246,8 @@ private:
         return stop;
     }
 
-    // Into a column of 32 bits an unsigned number goes as the signed one of the same bits: exporters write -1 as 4294967295.
+    // Into a column of 32 bits an unsigned number goes as the signed one of the same bits: exporters write -1 as
+    // 4294967295.
     PERFKIT_HOT void put_number(const Byte* p, std::size_t column, std::int64_t value) {
         static constexpr std::int64_t small_limit = 0x7fffffff, unsigned_limit = 0xffffffff;
         if (kinds_[column] == Kind::small && (value > small_limit || value < -small_limit)) {
@@ -254,7 +259,9 @@ private:
         cells_.numbers[column] = value;
     }
 
-    PERFKIT_COLD void note_out_of_range(const Byte* p) { cells_.row_notes.note(Defect::number_out_of_range, window_->offset_of(p)); }
+    PERFKIT_COLD void note_out_of_range(const Byte* p) {
+        cells_.row_notes.note(Defect::number_out_of_range, window_->offset_of(p));
+    }
 
     Keys event_keys_, args_keys_;
     std::array<Kind, columns_limit> kinds_{};

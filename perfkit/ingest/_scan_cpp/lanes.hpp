@@ -1,6 +1,6 @@
 // Bytes side by side: the registers that every machine of the target has (SSE2, NEON), or one 64-bit word.
-// A Lane is `width` bytes, or the yes/no answers of a comparison; a Block is the 64 bytes that one 64-bit mask describes.
-// AVX2 brought nothing measurable: most strings of a trace are shorter than 16 bytes.
+// A Lane is `width` bytes, or the yes/no answers of a comparison; a Block is the 64 bytes that one 64-bit mask
+// describes. AVX2 brought nothing measurable: most strings of a trace are shorter than 16 bytes.
 #pragma once
 
 #include <bit>
@@ -68,9 +68,7 @@ struct Lane {
     Lane at_most(Byte limit) const { return {vcleq_u8(bytes, vdupq_n_u8(limit))}; }
     Lane with_bits(Byte bits) const { return {vorrq_u8(bytes, vdupq_n_u8(bits))}; }
     Lane operator|(Lane other) const { return {vorrq_u8(bytes, other.bytes)}; }
-    Hits hits() const {
-        return vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8(bytes), 4)), 0);
-    }
+    Hits hits() const { return vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8(bytes), 4)), 0); }
     Hits misses() const { return ~hits(); }
     static unsigned index(Hits hits) { return static_cast<unsigned>(std::countr_zero(hits)) >> 2; }
 };
@@ -112,8 +110,10 @@ public:
 #if defined(__aarch64__) || defined(_M_ARM64)
         static constexpr Byte weights[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
         const uint8x16_t weight = vld1q_u8(weights);
-        const uint8x16_t first = vpaddq_u8(vandq_u8(test(lane_[0]).bytes, weight), vandq_u8(test(lane_[1]).bytes, weight));
-        const uint8x16_t second = vpaddq_u8(vandq_u8(test(lane_[2]).bytes, weight), vandq_u8(test(lane_[3]).bytes, weight));
+        const uint8x16_t first =
+            vpaddq_u8(vandq_u8(test(lane_[0]).bytes, weight), vandq_u8(test(lane_[1]).bytes, weight));
+        const uint8x16_t second =
+            vpaddq_u8(vandq_u8(test(lane_[2]).bytes, weight), vandq_u8(test(lane_[3]).bytes, weight));
         const uint8x16_t folded = vpaddq_u8(first, second);
         return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(folded, folded)), 0);
 #else

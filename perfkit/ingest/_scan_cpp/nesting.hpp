@@ -1,4 +1,5 @@
-// Objects and arrays that are skipped or kept as raw text: only their strings and the number of open brackets are looked at.
+// Objects and arrays that are skipped or kept as raw text: only their strings and the number of open brackets are
+// looked at.
 #pragma once
 
 #include "text.hpp"
@@ -10,7 +11,8 @@ enum class Step { done, more, broken };
 // How far the walk through one object or array has come; it can stop at any byte and go on with the next window.
 class Nesting {
 public:
-    // Walks on from `p`; returns the byte after the value (done), the first byte not yet used (more) or the offending byte (broken).
+    // Walks on from `p`; returns the byte after the value (done), the first byte not yet used (more) or the offending
+    // byte (broken).
     const Byte* walk(const Byte* p, const Window& window, Defects& notes, Step& step) {
         step = Step::more;
         while (p < window.end) {
@@ -40,9 +42,11 @@ private:
             const std::uint64_t strings = running_parity(quotes) ^ (in_string ? ~std::uint64_t{0} : 0);
             const std::uint64_t backslashes = block.where([](Lane b) { return b.is('\\'); });
             const std::uint64_t controls = block.where([](Lane b) { return b.at_most(0x1f); });
-            const std::uint64_t spaces = block.where([](Lane b) { return b.is(' ') | b.is('\n') | b.is('\t') | b.is('\r'); });
+            const std::uint64_t spaces =
+                block.where([](Lane b) { return b.is(' ') | b.is('\n') | b.is('\t') | b.is('\r'); });
             const std::uint64_t separators = block.where([](Lane b) { return b.is(',') | b.is(':'); });
-            // From each closing quote over the white space after it to the byte that follows: adding carries a bit along a run.
+            // From each closing quote over the white space after it to the byte that follows: adding carries a bit
+            // along a run.
             const std::uint64_t ended = quotes & ~strings;
             const std::uint64_t next = ended << 1 | (after_string ? 1 : 0);
             const std::uint64_t carried = spaces + (next & spaces);
@@ -67,7 +71,8 @@ private:
         return p + Block::size;
     }
 
-    PERFKIT_COLD const Byte* walk_bytes(const Byte* p, const Byte* stop, const Window& window, Defects& notes, Step& step) {
+    PERFKIT_COLD const Byte* walk_bytes(const Byte* p, const Byte* stop, const Window& window, Defects& notes,
+                                        Step& step) {
         while (p < stop) {
             const Byte c = *p;
             if (in_string_) {

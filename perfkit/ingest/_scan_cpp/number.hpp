@@ -23,7 +23,9 @@ PERFKIT_HOT unsigned leading_digits(std::uint64_t word) {
 PERFKIT_HOT std::uint64_t digits_value(std::uint64_t word, unsigned count) {
     std::uint64_t value = (word - 0x3030303030303030) << (64 - 8 * count);  // in front of them zeros, not characters
     value = value * 10 + (value >> 8);
-    return ((value & 0x000000ff000000ff) * 0x000f424000000064 + (value >> 16 & 0x000000ff000000ff) * 0x0000271000000001) >> 32;
+    return ((value & 0x000000ff000000ff) * 0x000f424000000064 +
+            (value >> 16 & 0x000000ff000000ff) * 0x0000271000000001) >>
+           32;
 }
 
 // A value read from text: how it went, and the value.
@@ -34,8 +36,9 @@ struct Decimal {
     std::int64_t value = 0;
 };
 
-// The usual number: up to 16 digits before the point, no exponent. Returns the byte after it, or null if `p` holds anything else
-// (read_decimal then tells). `decimals` is how many digits after the point count (3: microseconds to nanoseconds; 0).
+// The usual number: up to 16 digits before the point, no exponent. Returns the byte after it, or null if `p` holds
+// anything else (read_decimal then tells). `decimals` is how many digits after the point count (3: microseconds to
+// nanoseconds; 0).
 template <unsigned decimals>
 PERFKIT_HOT const Byte* read_plain_decimal(const Byte* p, std::int64_t& result) {
     const bool negative = *p == '-';
@@ -102,7 +105,8 @@ PERFKIT_COLD inline bool split_decimal(const Byte* p, const Byte* end, DecimalTe
         const Byte* const digits = p;
         p = skip_digits(p, end);
         if (p == digits) return false;
-        for (const Byte* digit = digits; digit < p; ++digit) text.exponent = std::min<std::int64_t>(text.exponent * 10 + (*digit - '0'), 1000);
+        for (const Byte* digit = digits; digit < p; ++digit)
+            text.exponent = std::min<std::int64_t>(text.exponent * 10 + (*digit - '0'), 1000);
         if (down) text.exponent = -text.exponent;
     }
     return p == end;
@@ -119,14 +123,17 @@ PERFKIT_COLD inline Decimal read_decimal(const Byte* p, const Byte* end, unsigne
     DecimalText text;
     if (!split_decimal(p, end, text)) return {Reading::not_a_number};
     if (text.exponent > exponent_limit || text.exponent < -exponent_limit) return {Reading::out_of_range};
-    // The wanted digits are the first `wanted` ones of whole and fraction joined, with zeros after them where they run out.
+    // The wanted digits are the first `wanted` ones of whole and fraction joined, with zeros after them where they run
+    // out.
     const std::int64_t whole = text.whole_end - text.whole, fraction = text.fraction_end - text.fraction;
     const std::int64_t wanted = whole + text.exponent + decimals;
     std::uint64_t value = 0;
     std::int64_t significant = 0;
     for (std::int64_t i = 0; i < wanted; ++i) {
         if (i >= whole + fraction && value == 0) break;
-        const Byte digit = i < whole ? text.whole[i] : i < whole + fraction ? text.fraction[i - whole] : static_cast<Byte>('0');
+        const Byte digit = i < whole              ? text.whole[i]
+                           : i < whole + fraction ? text.fraction[i - whole]
+                                                  : static_cast<Byte>('0');
         significant += value != 0 || digit != '0';
         if (significant > digits_limit) return {Reading::out_of_range};  // before 20 digits wrap round, maybe to 0
         value = value * 10 + (digit - '0');

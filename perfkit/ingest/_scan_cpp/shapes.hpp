@@ -1,6 +1,6 @@
-// What usually comes next. Profilers write their events in a few shapes: after a given key nearly always the same bytes lead to
-// the next value (`, "name": `). A shape remembers those bytes and what the key means, so that one comparison does for
-// white space, quotes, lookup and colon. It only ever saves work: equal bytes mean equal things.
+// What usually comes next. Profilers write their events in a few shapes: after a given key nearly always the same bytes
+// lead to the next value (`, "name": `). A shape remembers those bytes and what the key means, so that one comparison
+// does for white space, quotes, lookup and colon. It only ever saves work: equal bytes mean equal things.
 #pragma once
 
 #include <algorithm>
@@ -79,7 +79,8 @@ private:
         return true;
     }
 
-    // Where all of them are taken, everything is forgotten: a file without shapes must not keep out the next that has some.
+    // Where all of them are taken, everything is forgotten: a file without shapes must not keep out the next that has
+    // some.
     PERFKIT_COLD Place add() {
         if (nodes_.size() == most) {
             forget();

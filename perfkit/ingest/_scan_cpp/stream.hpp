@@ -1,37 +1,13 @@
-// The stream: bytes in pieces of any size, the top-level values of the file, its events one by one, and going on after faults.
+// The stream: bytes in pieces of any size, the top-level values of the file, its events one by one, and going on after
+// faults.
 #pragma once
 
 #include "event.hpp"
+#include "match.hpp"
 #include "value.hpp"
+#include "waiting.hpp"
 
 namespace perfkit {
-
-// Bytes that wait for more, with `padding` zeros after them.
-class Waiting {
-public:
-    const Byte* begin() const { return bytes_.data(); }
-    std::size_t size() const { return size_; }
-
-    void append(const Byte* data, std::size_t count) {
-        if (bytes_.size() < size_ + count + padding) bytes_.resize(2 * (size_ + count) + padding);
-        if (count != 0) std::memcpy(bytes_.data() + size_, data, count);
-        set_size(size_ + count);
-    }
-
-    void drop_front(std::size_t count) {
-        if (count != 0) std::memmove(bytes_.data(), bytes_.data() + count, size_ - count);
-        set_size(size_ - count);
-    }
-
-private:
-    void set_size(std::size_t size) {
-        size_ = size;
-        std::memset(bytes_.data() + size_, 0, padding);
-    }
-
-    std::vector<Byte> bytes_ = std::vector<Byte>(padding);
-    std::size_t size_ = 0;
-};
 
 class Stream {
 public:
@@ -47,11 +23,12 @@ public:
                 retry_at_ = 0;
                 return;
             }
-            const std::size_t taken = std::min(size, std::max(waiting_.size(), copied_at_once));
+            // A huge event in small pieces stays linear: it is read again only when there is twice as much of it.
+            const std::size_t wanted = std::max(retry_at_, waiting_.size() + copied_at_once) - waiting_.size();
+            const std::size_t taken = std::min(size, wanted);
             waiting_.append(data, taken);
             data += taken;
             size -= taken;
-            // A huge event in small pieces stays linear: it is read again only when there is twice as much of it.
             if (waiting_.size() < retry_at_) continue;
             const std::size_t left = waiting_.size() - run(waiting_.begin(), waiting_.size());
             if (left <= taken && size + left > copied_at_once) {
@@ -60,7 +37,7 @@ public:
                 waiting_.drop_front(waiting_.size());
             } else {
                 waiting_.drop_front(waiting_.size() - left);
-                retry_at_ = 2 * left;
+                retry_at_ = std::min(2 * left, event_limit);
             }
         }
     }
@@ -84,10 +61,21 @@ public:
 
 private:
     // What is read next: something between the top-level values, something of the top-level object, or of the events.
-    enum class State { between, object, key, colon, value, value_rest, seek_events_key, array, stranger, event, seek_event };
-    enum class Match { yes, no, unknown };
+    enum class State {
+        between,
+        object,
+        key,
+        colon,
+        value,
+        value_rest,
+        seek_events,
+        array,
+        stranger,
+        event,
+        seek_event
+    };
 
-    static constexpr std::size_t copied_at_once = 4096, event_limit = std::size_t{64} << 20;
+    static constexpr std::size_t copied_at_once = 4 * padding, event_limit = std::size_t{64} << 20;
     static constexpr std::size_t header_key_limit = std::size_t{1} << 20, header_value_limit = std::size_t{4} << 20;
 
     // Reads what can be read of these bytes; returns how many were used.
@@ -110,11 +98,11 @@ private:
             case State::colon: return step_colon();
             case State::value: return step_value();
             case State::value_rest: return step_value_rest();
-            case State::seek_events_key: return seek('"', [this](const Byte* p) { return match_events_key(p); });
+            case State::seek_events: return seek_events();
             case State::array: return step_array();
             case State::stranger: return step_stranger();
             case State::event: return step_event();
-            case State::seek_event: return seek('{', [this](const Byte* p) { return match_event(p); });
+            case State::seek_event: return seek_event();
         }
         return false;
     }
@@ -206,7 +194,7 @@ private:
     void break_object(const Byte* p) {
         note(Defect::broken_header, p);
         p_ = p;
-        state_ = State::seek_events_key;
+        state_ = State::seek_events;
     }
 
     void begin_value(State state, std::size_t limit) {
@@ -333,7 +321,8 @@ private:
     bool step_event() {
         const Byte* const first = p_;
         const bool cut = static_cast<std::size_t>(window_.end - first) >= event_limit;
-        const Step step = cut ? events_.read(p_, {window_.begin, first + event_limit, window_.offset}) : events_.read(p_, window_);
+        const Step step =
+            cut ? events_.read(p_, {window_.begin, first + event_limit, window_.offset}) : events_.read(p_, window_);
         if (step == Step::done) [[likely]] {
             state_ = State::array;
         } else if (step == Step::broken) {
@@ -358,14 +347,13 @@ private:
 
     // ------------------------------------------------------------------------------------------- going on after faults
 
-    // Looks from `p_` on for a byte `first` where `match` says yes: it moves `p_` and sets the state.
-    template <class Matcher>
-    bool seek(char first, Matcher match) {
+    // Looks from `p_` on for a byte `first` where `match` says yes, and moves `p_` there.
+    bool seek(char first, Match (*match)(const Byte*, const Byte*)) {
         while (p_ < window_.end) {
             const void* const found = std::memchr(p_, first, static_cast<std::size_t>(window_.end - p_));
             if (found == nullptr) break;
             p_ = static_cast<const Byte*>(found);
-            const Match answer = match(p_);
+            const Match answer = match(p_, window_.end);
             if (answer == Match::yes) return true;
             if (answer == Match::unknown && static_cast<std::size_t>(window_.end - p_) < event_limit) return false;
             ++p_;
@@ -374,51 +362,19 @@ private:
         return false;
     }
 
-    // White space, then `wanted`. Moves `p` to `wanted`, if it is there.
-    Match match_next(const Byte*& p, char wanted) const {
-        p = std::min(perfkit::skip_space(p, window_.end), window_.end);
-        if (p == window_.end) return Match::unknown;
-        return *p == static_cast<Byte>(wanted) ? Match::yes : Match::no;
+    bool seek_events() {
+        if (!seek('"', match_events)) return false;
+        while (*p_ != '[') ++p_;
+        begin_members(State::array);
+        return true;
     }
 
-    Match match_key(const Byte*& p, std::string_view key) const {
-        const auto size = std::min(key.size(), static_cast<std::size_t>(window_.end - p));
-        if (std::memcmp(p, key.data(), size) != 0) return Match::no;
-        p += size;
-        return size == key.size() ? Match::yes : Match::unknown;
-    }
-
-    Match match_events_key(const Byte* p) {
-        Match match = match_key(p, "\"traceEvents\"");
-        if (match == Match::yes) match = match_next(p, ':');
-        if (match == Match::yes) match = match_next(++p, '[');
-        if (match == Match::yes) {
-            p_ = p;
-            begin_members(State::array);
-        }
-        return match;
-    }
-
-    // An object whose first key is one that events have.
-    Match match_event(const Byte* p) {
-        static constexpr std::string_view event_keys[] = {
-            "\"ph\"", "\"cat\"", "\"name\"", "\"pid\"", "\"tid\"", "\"ts\"", "\"dur\"", "\"args\"", "\"id\"", "\"s\"", "\"bp\"",
-        };
-        Match match = match_next(++p, '"');
-        if (match != Match::yes) return match;
-        match = Match::no;
-        for (const std::string_view key : event_keys) {
-            const Byte* after = p;
-            match = match_key(after, key);
-            if (match == Match::yes) match = match_next(after, ':');
-            if (match != Match::no) break;
-        }
-        if (match == Match::yes) {
-            state_ = State::event;
-            comma_due_ = true;
-            comma_open_ = false;
-        }
-        return match;
+    bool seek_event() {
+        if (!seek('{', match_event)) return false;
+        state_ = State::event;
+        comma_due_ = true;
+        comma_open_ = false;
+        return true;
     }
 
     EventReader events_;

@@ -33,7 +33,8 @@ public:
     template <class Integer>
     void put(std::size_t row_in_chunk, Integer value) {
         Chunk& chunk = chunks_.back();
-        if (!chunk) [[unlikely]] chunk = new_chunk();
+        if (!chunk) [[unlikely]]
+            chunk = new_chunk();
         static_cast<Integer*>(chunk.get())[row_in_chunk] = value;
     }
 
@@ -122,7 +123,8 @@ public:
         for (; slots_[at].number != none; at = (at + 1) & mask) {
             if (slots_[at].tag != tag) continue;
             const Entry& entry = entries_[slots_[at].number];
-            if (entry.length == length && same_bytes(entry.bytes, p, length)) return static_cast<std::int32_t>(slots_[at].number);
+            if (entry.length == length && same_bytes(entry.bytes, p, length))
+                return static_cast<std::int32_t>(slots_[at].number);
         }
         return add(p, length, hash, at);
     }
@@ -168,7 +170,8 @@ private:
     }
 
     PERFKIT_COLD std::int32_t add(const Byte* p, std::uint32_t length, std::uint64_t hash, std::size_t at) {
-        if (entries_.size() == static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) throw std::bad_alloc();
+        if (entries_.size() == static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()))
+            throw std::bad_alloc();
         const auto number = static_cast<std::uint32_t>(entries_.size());
         entries_.push_back({keep(p, length), length, is_utf8(p, p + length)});
         slots_[at] = {static_cast<std::uint32_t>(hash >> 32), number};
@@ -226,7 +229,8 @@ public:
         for (Key& key : keys_) key.text.append(padding, '\0');
         std::uint64_t multiplier = 0x9e3779b97f4a7c15;
         std::size_t fewest = keys_.size() + 1;
-        for (int attempt = 0; attempt < 1000 && fewest != 0; ++attempt, multiplier = multiplier * 0xd1b54a32d192ed03 + 2) {
+        for (int attempt = 0; attempt < 1000 && fewest != 0;
+             ++attempt, multiplier = multiplier * 0xd1b54a32d192ed03 + 2) {
             std::array<bool, slots> taken{};
             std::size_t collisions = 0;
             for (const Key& key : keys_) {
@@ -249,7 +253,8 @@ public:
 
     // What the key means, or `unknown`. One byte before it and `padding` bytes after it may be read.
     int find(const Byte* p, std::size_t length) const {
-        for (int i = first_[slot_of(p, length, multiplier_)]; i != unknown; i = keys_[static_cast<std::size_t>(i)].next) {
+        for (int i = first_[slot_of(p, length, multiplier_)]; i != unknown;
+             i = keys_[static_cast<std::size_t>(i)].next) {
             const Key& key = keys_[static_cast<std::size_t>(i)];
             if (length_of(key) == length && Strings::same_bytes(bytes_of(key), p, length)) return key.meaning;
         }

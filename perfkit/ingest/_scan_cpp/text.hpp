@@ -1,5 +1,6 @@
 // The lexical layer: white space, strings, escapes, UTF-8, bare tokens.
-// Every function may read up to `padding` bytes at and after `end`, never more, and what it returns is to be compared with `end`.
+// Every function may read up to `padding` bytes at and after `end`, never more, and what it returns is to be compared
+// with `end`.
 #pragma once
 
 #include <string_view>
@@ -55,8 +56,14 @@ PERFKIT_COLD inline const Byte* skip_escape(const Byte* p, const Window& window,
     const Byte* const next = p + 1;
     if (next >= window.end) return nullptr;
     switch (*next) {
-        case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
-            return next + 1;
+        case '"':
+        case '\\':
+        case '/':
+        case 'b':
+        case 'f':
+        case 'n':
+        case 'r':
+        case 't': return next + 1;
         case 'u': {
             const Byte* digit = next + 1;
             while (digit < next + 5 && digit < window.end && hex_digit(*digit) >= 0) ++digit;
@@ -95,15 +102,16 @@ PERFKIT_COLD inline const Byte* find_far_quote(const Byte* p, const Window& wind
     return window.end;
 }
 
-// The closing quote of the string whose first byte is at `p`; or, if it is not in the window, the first byte that was not used:
-// the end, or a backslash whose escape is cut off. `plain` is cleared by
-// an escape or a control character, never set.
+// The closing quote of the string whose first byte is at `p`; or, if it is not in the window, the first byte that was
+// not used: the end, or a backslash whose escape is cut off. `plain` is cleared by an escape or a control character,
+// never set.
 PERFKIT_HOT const Byte* find_closing_quote(const Byte* p, const Window& window, Defects& notes, bool& plain) {
     const Lane lane = Lane::load(p);
     const Lane::Hits hits = (lane.is('"') | lane.is('\\') | lane.at_most(0x1f)).hits();
     if (hits != 0) [[likely]] {
         const Byte* const found = p + Lane::index(hits);
-        if (*found == '"' && found < window.end) [[likely]] return found;
+        if (*found == '"' && found < window.end) [[likely]]
+            return found;
     }
     return find_far_quote(p, window, notes, plain);
 }

@@ -14,11 +14,15 @@ inline bool is_literal(const Byte* p, const Byte* end) {
 class ValueWalk {
 public:
     ValueWalk() = default;
-    explicit ValueWalk(Byte first) : shape_(first == '"' ? Shape::quote : first == '[' || first == '{' ? Shape::nested : Shape::token) {}
+    explicit ValueWalk(Byte first)
+        : shape_(first == '"'                   ? Shape::quote
+                 : first == '[' || first == '{' ? Shape::nested
+                                                : Shape::token) {}
 
     bool is_token() const { return shape_ == Shape::token; }
 
-    // Walks on from `p`; returns the byte after the value (done), the first byte not yet used (more) or the offending byte (broken).
+    // Walks on from `p`; returns the byte after the value (done), the first byte not yet used (more) or the offending
+    // byte (broken).
     const Byte* go(const Byte* p, const Window& window, Defects& notes, Step& step) {
         step = Step::more;
         switch (shape_) {
