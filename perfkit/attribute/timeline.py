@@ -13,6 +13,7 @@ from perfkit.attribute.idle import explain_gaps
 from perfkit.attribute.intervals import Union
 from perfkit.attribute.steps import Marks, device_bounds
 from perfkit.model.attribution import BUSY_CLASSES, IDLE_CAUSES, Confidence, Step, Timeline, WindowKind
+from perfkit.model.columns import MISSING_SMALL
 from perfkit.model.table import Table
 from perfkit.model.trace import Category
 
@@ -128,20 +129,22 @@ def read_device(
     total = time.sum(axis=0)
     kernel = mine[activities.category[mine] == Category.KERNEL]
     clipped = np.clip(activities.end[kernel], low, high) - np.clip(activities.start[kernel], low, high)
-    inside = mine[(activities.start[mine] >= low) & (activities.start[mine] < high)]
+    # What ends with the window is inside, be it without length.
+    inside = mine[(activities.start[mine] >= low) & ((activities.start[mine] < high) | (activities.end[mine] == high))]
     unlinked = int((activities.call[mine] < 0).sum())
     confidence, reason = judge(
         bounds, idle_by_cause(total), unlinked / len(mine), impossible=bool(activities.impossible[mine].any())
     )
     lead_in, lead_out = lead_times(work, device.process, low, high)
+    known = device.index != MISSING_SMALL
     header = {entry.index: entry for entry in work.trace.devices}.get(device.index)
     process = work.processes[device.process] if device.process >= 0 else ""
     timeline = Timeline(
-        id=f"{process or '?'}/gpu{device.index}",
+        id=f"{process or '?'}/gpu{device.index if known else '?'}",
         kind="device",
         window_kind=bounds.kind,
         process=process,
-        device=device.index,
+        device=device.index if known else -1,
         device_name=header.name if header else "",
         uuid=header.uuid if header else "",
         start_ns=low,

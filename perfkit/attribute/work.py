@@ -157,7 +157,11 @@ def outlasts_synchronization(names: Names, activities: Activities, calls: Calls)
             continue
         following = np.searchsorted(calls.start[wait], calls.end[activities.call[mine]])
         mine, following = mine[following < len(wait)], following[following < len(wait)]
-        found.append(mine[activities.end[mine] > calls.end[wait[following]] + CLOCK_SKEW_NS])
+        returned = calls.end[wait[following]]
+        late = activities.end[mine] > returned + CLOCK_SKEW_NS
+        # Where the device's clock is late, too, an activity still takes no longer than from its launch to then.
+        long = activities.end[mine] - activities.start[mine] > returned - calls.start[activities.call[mine]]
+        found.append(mine[late & long])
     return np.concatenate(found)
 
 
