@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import report
 from benchmarks.claims import LOAD, cold_claims, reading_claims, stage_claims
-from benchmarks.cold_start import cold_starts, heavy_imports, nearest
+from benchmarks.cold_start import cold_starts, heavy_imports, smallest
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.machine import file_name, fingerprint
 from benchmarks.rounds import Limits, compete, too_much
@@ -62,14 +62,14 @@ def main() -> None:
     pythons = dict.fromkeys(CONTESTANTS, Path(sys.executable)) | {"HolisticTraceAnalysis": given.hta}
     load_before = os.getloadavg()[0]
     machine = fingerprint({"perfkit": Path(sys.executable), "HolisticTraceAnalysis": given.hta})
-    results = readings(SIZES | (LARGE if given.large else {}), pythons, given.traces)
     stages = time_stages()
     show(report.stage_table(stages))
-    small, sample = nearest(ROOT / "traces", COLD_BYTES)
-    packed = results[1][0]
-    traces = {small: sample, f"{packed.gzip.stat().st_size / 1e6:.1f} MB of .gz": packed.gzip}
+    small, sample = smallest(ROOT / "traces", COLD_BYTES)
+    larger = find_subject(min(SIZES), given.traces).gzip
+    traces = {small: sample, f"{larger.stat().st_size / 1e6:.1f} MB of .gz": larger}
     cold = cold_starts(Path(sys.executable), traces, COLD_ROUNDS)
     show(report.cold_table(cold))
+    results = readings(SIZES | (LARGE if given.large else {}), pythons, given.traces)
     claims = [
         *reading_claims(results),
         *stage_claims(stages),
@@ -90,13 +90,18 @@ def main() -> None:
     print(f"\nkept in {output.name}; load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after")
 
 
+def find_subject(size: int, traces: Path) -> Subject:
+    """Find or make the trace of a size."""
+    cache = cache_folder()
+    return (recorded(traces, size, cache) if size <= RECORDED_UP_TO else None) or simulated(size, cache)
+
+
 def readings(sizes: Mapping[int, Limits], pythons: Mapping[str, Path], traces: Path) -> Results:
     """Let all contestants read a trace of each size, in both forms, showing each table when it is there."""
     results: Results = []
     before: dict[str, tuple[Subject, Mapping[str, Score]]] = {}
     for size, limits in sizes.items():
-        cache = cache_folder()
-        subject = (recorded(traces, size, cache) if size <= RECORDED_UP_TO else None) or simulated(size, cache)
+        subject = find_subject(size, traces)
         for form, path in ((".json", subject.json), (".json.gz", subject.gzip)):
             skipped = {} if size <= SLOW_UP_TO else {SLOW: f"measured up to {SLOW_UP_TO // 10**6} MB"}
             if form == ".json":

@@ -48,8 +48,8 @@ def heavy_imports(python: Path) -> list[str]:
     return sorted(imported.intersection(HEAVY))
 
 
-def nearest(folder: Path, size: int) -> tuple[str, Path]:
-    """Return label and path of the sample trace whose JSON is nearest to `size` bytes."""
+def smallest(folder: Path, size: int) -> tuple[str, Path]:
+    """Return label and path of the smallest sample trace whose JSON has at least `size` bytes."""
     sizes = {path: len(gzip.decompress(path.read_bytes())) for path in sorted(folder.glob("*.json.gz"))}
-    path = min(sizes, key=lambda path: abs(sizes[path] - size))
+    path = min(sizes, key=lambda path: (sizes[path] < size, sizes[path]))
     return f"{sizes[path] / 1e6:.1f} MB of JSON", path
