@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from perfkit.attribute.host import CODE
-from perfkit.attribute.intervals import Union, distinct
+from perfkit.attribute.host import CODE, Pieces
+from perfkit.attribute.intervals import Union, distinct, spread
 from perfkit.model.attribution import IDLE_CAUSES, Blame, Blocked
 from perfkit.model.table import Table
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from perfkit.attribute.host import Host, Pieces
+    from perfkit.attribute.host import Host
     from perfkit.attribute.places import Places
     from perfkit.attribute.timeline import Reading
 
@@ -48,6 +48,7 @@ class Losses:
     def add(self, pieces: Pieces) -> None:
         """Add pieces; a gap lies in one block."""
         self.pieces += np.bincount(pieces.cause, minlength=len(CODE))
+        pieces = cut_by_line(self.host, self.places, pieces)
         held = np.flatnonzero(pieces.row >= 0)
         if not len(held):
             return
@@ -108,6 +109,27 @@ class Loss:
     gaps: int = 0
     longest_ns: int = -1
     longest_start: int = 0
+
+
+def cut_by_line(host: Host, places: Places, pieces: Pieces) -> Pieces:
+    """Cut the pieces of Python time wherever a line or an annotation of the user's begins or ends."""
+    python = np.flatnonzero((pieces.cause == CODE["python"]) & (pieces.row >= 0))
+    thread = host.work.trace.columns["thread"][pieces.row[python]]
+    starts, sources = [pieces.start], [np.arange(len(pieces.start))]
+    for index in np.unique(thread).tolist():
+        some = python[thread == index]
+        nests = [places.annotations(index)[1], places.lines(index)[1]]
+        cuts = distinct(np.concatenate([times for nest in nests for times in (nest.start, nest.end)]))
+        first, last = np.searchsorted(cuts, pieces.start[some], "right"), np.searchsorted(cuts, pieces.end[some])
+        starts.append(cuts[spread(first, last)])
+        sources.append(np.repeat(some, last - first))
+    start, source = np.concatenate(starts), np.concatenate(sources)
+    order = np.lexsort((start, source))
+    start, source = start[order], source[order]
+    end = np.append(start[1:], 0)
+    last_of = np.append(source[1:] != source[:-1], True)[: len(source)]
+    end = np.where(last_of, pieces.end[source], end[: len(source)])
+    return Pieces(start, end, pieces.cause[source], pieces.row[source], pieces.gap[source])
 
 
 def python_rows(host: Host, places: Places, pieces: Pieces, held: Ints) -> Ints:
