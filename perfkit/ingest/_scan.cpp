@@ -82,9 +82,9 @@ public:
         const int number = stream_.recorder().column_number(name);
         if (number < 0 || taken_[static_cast<std::size_t>(number)])
             throw nb::value_error("no such column, or it was taken before");
-        ColumnChunks& chunks = stream_.recorder().columns[static_cast<std::size_t>(number)];
+        Column& values = stream_.recorder().columns[static_cast<std::size_t>(number)];
         taken_[static_cast<std::size_t>(number)] = true;
-        return chunks.wide() ? take<std::int64_t>(chunks) : take<std::int32_t>(chunks);
+        return values.wide() ? take<std::int64_t>(values) : take<std::int32_t>(values);
     }
 
     nb::list strings() {
@@ -169,14 +169,11 @@ private:
     }
 
     template <class Integer>
-    nb::object take(ColumnChunks& chunks) {
-        const std::size_t rows = stream_.recorder().rows;
-        std::unique_ptr<Integer[]> values = std::make_unique_for_overwrite<Integer[]>(rows);
-        chunks.take(values.get(), rows);
-        Integer* const data = values.get();
-        nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<Integer*>(p); });
-        values.release();
-        return nb::cast(nb::ndarray<nb::numpy, Integer, nb::ndim<1>>(data, {rows}, owner));
+    nb::object take(Column& column) {
+        const auto rows = static_cast<std::size_t>(stream_.recorder().rows);
+        Column::Values<Integer> values = column.take<Integer>(rows);
+        const nb::capsule owner(values.get(), [](void* p) noexcept { std::free(p); });
+        return nb::cast(nb::ndarray<nb::numpy, Integer, nb::ndim<1>>(values.release(), {rows}, owner));
     }
 
     Stream stream_;

@@ -71,7 +71,7 @@ public:
     }
 
     std::uint64_t rows = 0;
-    std::vector<ColumnChunks> columns;
+    std::vector<Column> columns;
     Strings strings;
     Defects defects;
     std::vector<Metadata> metadata;
@@ -108,10 +108,7 @@ private:
             cells.fill(static_cast<std::size_t>(name_));
             cells.texts[static_cast<std::size_t>(name_)] = {.begin = no_text};
         }
-        const std::size_t row = rows % ColumnChunks::rows;
-        if (row == 0) {
-            for (ColumnChunks& column : columns) column.begin_chunk();
-        }
+        const auto row = static_cast<std::size_t>(rows);
         each_bit(cells.filled & wide_, [&](std::size_t column) { columns[column].put(row, cells.numbers[column]); });
         each_bit(cells.filled & small_, [&](std::size_t column) {
             columns[column].put(row, static_cast<std::int32_t>(cells.numbers[column]));

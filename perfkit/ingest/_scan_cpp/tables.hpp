@@ -1,4 +1,4 @@
-// What a scan collects: columns in chunks, and the table of distinct strings. And what it looks keys up in.
+// What a scan collects: the columns, and the table of distinct strings. And what it looks keys up in.
 #pragma once
 
 #include <cstdlib>
@@ -18,61 +18,55 @@
 
 namespace perfkit {
 
-// One column under construction. A chunk without a value takes no memory.
-class ColumnChunks {
+// One column under construction, as one block of memory that grows where it lies (realloc moves pages, not bytes, where
+// the system can): what is handed over in the end was never there twice. A column without a value takes no memory.
+class Column {
 public:
-    static constexpr std::size_t rows = 65536;
-
-    explicit ColumnChunks(bool wide) : wide_(wide) {}
-
-    bool wide() const { return wide_; }
-
-    void begin_chunk() { chunks_.emplace_back(); }
-
-    // The value is of the column's own width.
-    template <class Integer>
-    void put(std::size_t row_in_chunk, Integer value) {
-        Chunk& chunk = chunks_.back();
-        if (!chunk) [[unlikely]]
-            chunk = new_chunk();
-        static_cast<Integer*>(chunk.get())[row_in_chunk] = value;
-    }
-
-    // Moves all values to `out`, which has room for `total`; each chunk is freed as it is copied.
-    template <class Integer>
-    void take(Integer* out, std::size_t total) {
-        for (std::size_t first = 0; first < total; first += rows) {
-            const std::size_t count = std::min(rows, total - first);
-            Chunk& chunk = chunks_[first / rows];
-            if (chunk) {
-                std::memcpy(out + first, chunk.get(), count * sizeof(Integer));
-                chunk.reset();
-            } else {
-                std::fill_n(out + first, count, std::numeric_limits<Integer>::min());
-            }
-        }
-        chunks_.clear();
-    }
-
-private:
     struct Free {
         void operator()(void* p) const { std::free(p); }
     };
-    using Chunk = std::unique_ptr<void, Free>;
+    template <class Integer>
+    using Values = std::unique_ptr<Integer[], Free>;
 
-    PERFKIT_COLD Chunk new_chunk() const {
-        Chunk chunk(std::malloc(rows * (wide_ ? sizeof(std::int64_t) : sizeof(std::int32_t))));
-        if (!chunk) throw std::bad_alloc();
-        if (wide_) {
-            std::fill_n(static_cast<std::int64_t*>(chunk.get()), rows, std::numeric_limits<std::int64_t>::min());
-        } else {
-            std::fill_n(static_cast<std::int32_t*>(chunk.get()), rows, std::numeric_limits<std::int32_t>::min());
-        }
-        return chunk;
+    explicit Column(bool wide) : wide_(wide) {}
+
+    bool wide() const { return wide_; }
+
+    // Rows come in ascending order; those left out are missing. The value is of the column's own width.
+    template <class Integer>
+    void put(std::size_t row, Integer value) {
+        if (row >= capacity_) [[unlikely]]
+            resize<Integer>(std::max(2 * row, first_capacity));
+        Integer* const values = static_cast<Integer*>(values_.get());
+        while (size_ < row) values[size_++] = std::numeric_limits<Integer>::min();
+        values[size_++] = value;
+    }
+
+    // Hands over the values of `rows` rows.
+    template <class Integer>
+    Values<Integer> take(std::size_t rows) {
+        resize<Integer>(rows);
+        Integer* const values = static_cast<Integer*>(values_.get());
+        std::fill(values + size_, values + rows, std::numeric_limits<Integer>::min());
+        capacity_ = size_ = 0;
+        return Values<Integer>(static_cast<Integer*>(values_.release()));
+    }
+
+private:
+    static constexpr std::size_t first_capacity = 4096;
+
+    template <class Integer>
+    PERFKIT_COLD void resize(std::size_t capacity) {
+        void* const values = std::realloc(values_.get(), std::max<std::size_t>(capacity, 1) * sizeof(Integer));
+        if (values == nullptr) throw std::bad_alloc();
+        static_cast<void>(values_.release());
+        values_.reset(values);
+        capacity_ = capacity;
     }
 
     bool wide_;
-    std::vector<Chunk> chunks_;
+    std::unique_ptr<void, Free> values_;
+    std::size_t size_ = 0, capacity_ = 0;
 };
 
 // The high and low halves of the product, folded: every bit of both factors reaches every bit of the result.
