@@ -167,6 +167,9 @@ NAMES: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
             "Memcpy PtoP (Device -> Device)",
             "Memcpy P2P (Device -> Device)",
             "CopyPeerToPeer",
+            "void tensorrt_llm::kernels::oneShotAllReduceKernel<__half, 4>(...)",
+            "reduce_scatter_cross_device_store",
+            "internode_ll::combine",
         ),
         (
             "Memcpy DtoD (Device -> Device)",
