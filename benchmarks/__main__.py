@@ -134,7 +134,9 @@ def time_stages() -> dict[str, dict[str, float]]:
             "-p",
             "no:cacheprovider",
         ]
-        command += ["--benchmark-quiet", f"--benchmark-json={output}", Path(__file__).with_name("test_stages.py")]
+        # Appended: what is installed comes before what lies here.
+        command += ["--import-mode=append", "--benchmark-quiet", f"--benchmark-json={output}"]
+        command += [Path(__file__).with_name("test_stages.py")]
         done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stdout)

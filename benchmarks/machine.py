@@ -30,6 +30,7 @@ def fingerprint(pythons: dict[str, Path]) -> dict[str, Any]:
         "memory_gib": round(_memory_bytes() / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "scanner": "native" if _has_native_scanner(pythons["perfkit"]) else "python",
         "packages": {name: _versions(python) for name, python in pythons.items()},
         "commit": _commit(),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
@@ -60,6 +61,11 @@ def _versions(python: Path) -> dict[str, str]:
     command: list[str | Path] = [python, "-c", VERSIONS, *PACKAGES]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     return dict(line.split() for line in lines)
+
+
+def _has_native_scanner(python: Path) -> bool:
+    command: list[str | Path] = [python, "-P", "-c", "import perfkit.ingest._scan"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _commit() -> str:
