@@ -146,13 +146,13 @@ def python_rows(host: Host, places: Places, pieces: Pieces, held: Ints) -> Ints:
 
 
 def blocked(host: Host, readings: Sequence[Reading]) -> Table[Blocked]:
-    """Return the time each host thread was held up by each cause within its process's window, as unions."""
+    """Return the time each host thread was held up by each cause within the host's window, as unions."""
     columns = host.work.trace.columns
     windows: dict[str, tuple[int, int]] = {}
     for reading in readings:
-        line = reading.timeline
-        low, high = windows.get(line.process, (line.start_ns, line.end_ns))
-        windows[line.process] = (min(low, line.start_ns), max(high, line.end_ns))
+        process = reading.timeline.process
+        low, high = windows.get(process, reading.host)
+        windows[process] = (min(low, reading.host[0]), max(high, reading.host[1]))
     found = []
     for thread, entry in enumerate(host.work.trace.threads):
         if entry.process not in windows or host.bounds[thread] == host.bounds[thread + 1]:

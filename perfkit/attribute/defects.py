@@ -51,6 +51,14 @@ def activity_defects(host: Host) -> Iterator[tuple[str, int, str]]:
         f"{orphans:,} of {len(activities.row):,} activities have no launch in the recording: "
         "they count as busy, the gaps before them as unattributed",
     )
+    launching = np.flatnonzero(calls.with_activity | (calls.launches & (calls.correlation >= 0)))
+    key = np.stack([calls.process[launching].astype(np.int64), calls.correlation[launching]])
+    repeated = len(launching) - np.unique(key, axis=1).shape[1]
+    yield (
+        "repeated_correlation",
+        repeated,
+        f"{repeated:,} launches bear the correlation of another: activities go to the latest one before them",
+    )
     impossible = int(activities.impossible.sum())
     yield (
         "impossible_duration",

@@ -82,7 +82,7 @@ def read_host(host: Host, places: Places, window: Literal["steps", "device-span"
     losses = Losses(host, places)
     losses.add(Pieces(*(getattr(pieces, name)[idle] for name in Pieces.__slots__)))
     return [
-        Reading(timeline, losses, EMPTY, dropped, thread)
+        Reading(timeline, losses, EMPTY, dropped, (timeline.start_ns, timeline.end_ns), thread)
     ], marks.source if names or window == "device-span" else "none"
 
 

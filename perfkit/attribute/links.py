@@ -61,7 +61,7 @@ def link(activities: Ends, track: Ints, calls: Ends, process: NDArray[np.int32])
         return np.full(len(activities), -1, np.int32), np.full(len(activities), -1, np.int64)
     members = [np.flatnonzero(process == candidate) for candidate in candidates]
     if len(candidates) == 1:
-        found = find_calls(members[0], calls.correlation, activities.correlation)
+        found = find_calls(members[0], calls, activities)
         return np.full(len(activities), candidates[0], np.int32), found
     devices, device = np.unique(track, return_inverse=True)
     owner_of, home = settle(activities, device, calls, members, len(devices))
@@ -106,20 +106,30 @@ def settle(
 
 def matches(activities: Ends, calls: Ends, members: Ints) -> tuple[Ints, Ints]:
     """Return, for each activity, the call among ``members`` with its correlation (or -1), and how well it fits."""
-    found = find_calls(members, calls.correlation, activities.correlation)
+    found = find_calls(members, calls, activities)
     mine, theirs = activities.external, calls.external[found]
     known = (mine > 0) & (theirs > 0)
     fit = np.where(known & (mine == theirs), SURE, np.where(known, FALLBACK, POSSIBLE))
     return found, np.where((found >= 0) & (calls.start[found] <= activities.start), fit, FALLBACK)
 
 
-def find_calls(members: Ints, call_correlation: Ints, wanted: Ints) -> Ints:
-    """Return for each wanted correlation the first call among ``members`` that bears it, or -1."""
-    keys = call_correlation[members]
+def find_calls(members: Ints, calls: Ends, activities: Ends) -> Ints:
+    """Return for each activity the call among ``members`` (by start) that bears its correlation, or -1.
+
+    Correlations repeat where traces were merged or a counter wrapped: then it is the latest call begun by then, and the
+    first one where none had begun.
+    """
+    keys, wanted = calls.correlation[members], activities.correlation
     members, keys = members[keys != MISSING_INT], keys[keys != MISSING_INT]
     if not len(members):
         return np.full(len(wanted), -1, np.int64)
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    if (keys[1:] == keys[:-1]).any():
+        # A (correlation, place in time) pair is one integer.
+        code = np.cumsum(np.append(0, keys[1:] != keys[:-1])) * len(members)
+        begun = np.searchsorted(calls.start[members], activities.start, "right") - 1
+        latest = np.searchsorted(code + order, code[index] + begun, "right") - 1
+        index = np.where((latest >= index) & (keys[latest] == keys[index]), latest, index)
     return np.where((keys[index] == wanted) & (wanted != MISSING_INT), members[order[index]], -1)

@@ -54,13 +54,15 @@ class Device:
 class Reading:
     """A timeline with what later passes need: the events its idle time is owed to and the activities in its window.
 
-    ``thread`` is that of a host timeline, -1 for a device.
+    ``thread`` is that of a host timeline, -1 for a device. ``host`` is where the host's part of the window begins and
+    ends: a host runs ahead of its devices, so it has a window of its own.
     """
 
     timeline: Timeline
     losses: Losses
     inside: Ints
     dropped: tuple[str, ...]
+    host: tuple[int, int]
     thread: int = -1
 
 
@@ -73,6 +75,7 @@ class Bounds:
     names: tuple[str, ...]
     dropped: tuple[str, ...]
     only_step: bool
+    host: tuple[int, int] | None = None
 
 
 def devices(work: Work) -> list[Device]:
@@ -103,7 +106,8 @@ def window_bounds(work: Work, device: Device, marks: Marks, window: Literal["ste
         drop = 1 if len(kept) > 1 else 0
         names = tuple(marks.names[index] for index in kept)
         if kept:
-            return Bounds("steps", edges[drop:], names[drop:], names[:drop], only_step=not drop)
+            host = int(marks.start[kept[drop]]), int(marks.end[kept[-1]])
+            return Bounds("steps", edges[drop:], names[drop:], names[:drop], only_step=not drop, host=host)
     edges = np.array([start[0], end.max()])
     return Bounds("device-span", edges, (), (), only_step=False)
 
@@ -163,7 +167,7 @@ def read_device(
         confidence_reason=reason,
         steps=step_table(bounds.names, bounds.edges, time),
     )
-    return Reading(timeline, losses, inside, bounds.dropped)
+    return Reading(timeline, losses, inside, bounds.dropped, bounds.host or (low - lead_in, high + lead_out))
 
 
 def add_by_step(time: NDArray[np.int64], edges: Ints, pieces: Pieces) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import perfkit
 from perfkit.attribute import attribute
+from perfkit.attribute.host import Host
+from perfkit.attribute.idle import BLOCK, explain_gaps
+from perfkit.attribute.timeline import devices
+from perfkit.attribute.work import collect
+from perfkit.model.attribution import IDLE_CAUSES
 from tests import simulator, slow_attribution
-from tests.integration.shared import TRACES, needs_shared
+from tests.integration.shared import TRACES, WINDOWS, Window, load, needs_shared
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-WINDOWS: tuple[Literal["steps", "device-span"], ...] = ("steps", "device-span")
+    from perfkit.model.trace import Trace
+
 FILES = (
     "hta/critical_path/alexnet/benchmark_result_2869224_1695835535_trace.json.gz",
     "hta/nccl_parser_config/nccl_data.json.gz",
@@ -50,9 +58,9 @@ def slowly(trace: slow_attribution.Trace, window: str) -> dict[int, Answer]:
     return answers
 
 
-def quickly(path: Path, window: Literal["steps", "device-span"]) -> dict[int, Answer]:
+def quickly(trace: Trace, window: Window) -> dict[int, Answer]:
     """Return the same of perfkit."""
-    lines = attribute(perfkit.load(path), window=window).timelines
+    lines = attribute(trace, window=window).timelines
     return {
         line.device: (
             line.window_ns,
@@ -65,16 +73,39 @@ def quickly(path: Path, window: Literal["steps", "device-span"]) -> dict[int, An
     }
 
 
+def gap_by_gap(trace: Trace, slow: slow_attribution.Trace) -> tuple[int, int]:
+    """Return on how many idle ns of the device spans both agree in every single gap, and how many there are."""
+    work = collect(trace)
+    host = Host(work)
+    written_ns = trace.epoch_ns - int(trace.header.get("baseTimeNanoseconds", 0))
+    agreed, idle = 0, 0
+    for device in devices(work):
+        key = next(key for key in slow.activities if int(key[1]) == device.index)
+        line: Any = slow.attribute(key, "device-span")
+        starts = np.array([gap.start for gap in line.gaps], np.int64) - written_ns
+        ends = np.array([gap.end for gap in line.gaps], np.int64) - written_ns
+        ours: list[Counter[str]] = [Counter() for _ in line.gaps]
+        for block, pieces in enumerate(explain_gaps(host, work.activities, device.mine, starts, ends)):
+            spans = zip(pieces.gap.tolist(), pieces.cause.tolist(), (pieces.end - pieces.start).tolist(), strict=True)
+            for gap, cause, ns in spans:
+                ours[BLOCK * block + gap][IDLE_CAUSES[cause]] += ns
+        agreed += sum((mine & Counter(gap.causes)).total() for mine, gap in zip(ours, line.gaps, strict=True))
+        idle += sum(gap.end - gap.start for gap in line.gaps)
+    return agreed, idle
+
+
 @needs_shared
 @pytest.mark.parametrize("file", FILES)
 def test_real_traces(file: str) -> None:
     slow = slow_attribution.Trace(TRACES / file)
     for window in WINDOWS:
-        answer, expected = quickly(TRACES / file, window), slowly(slow, window)
+        answer, expected = quickly(load(file), window), slowly(slow, window)
         # The slow one knows the steps of ProfilerStep# alone.
         both = answer.keys() & expected.keys()
         assert {device: answer[device] for device in both} == {device: expected[device] for device in both}
         assert both or window == "steps"
+    agreed, idle = gap_by_gap(load(file), slow)
+    assert agreed == idle > 0
 
 
 @pytest.mark.parametrize("first", range(0, 200, 50))
@@ -83,10 +114,12 @@ def test_simulated_traces(first: int, tmp_path: Path) -> None:
     for seed in range(first, first + 50):
         path = tmp_path / ("trace.json.gz" if seed % 3 == 0 else "trace.json")
         simulator.write(simulator.record(simulator.random_program(seed)), path, STYLES[seed % len(STYLES)])
-        slow = slow_attribution.Trace(path)
+        slow, trace = slow_attribution.Trace(path), perfkit.load(path)
         for window in WINDOWS:
-            expected, answer = slowly(slow, window), quickly(path, window)
+            expected, answer = slowly(slow, window), quickly(trace, window)
             both = expected.keys() & answer.keys()
             assert {device: answer[device] for device in both} == {device: expected[device] for device in both}
             compared += len(both)
+        agreed, idle = gap_by_gap(trace, slow)
+        assert agreed == idle
     assert compared > 50

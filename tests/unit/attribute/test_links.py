@@ -37,9 +37,12 @@ def test_the_correlation_links_a_call_and_all_that_it_launched() -> None:
     assert found(rows) == [("9", 3), ("9", 3), ("9", 1)]
 
 
-def test_of_several_calls_with_one_correlation_the_earliest_counts() -> None:
-    assert found([call(LAUNCH, 6, 7, correlation=1), call(LAUNCH, 2, 3, correlation=1), kernel(10, 20, 1)]) == [
-        ("9", 2)
+def test_of_several_calls_with_one_correlation_the_latest_begun_counts() -> None:
+    calls = [call(LAUNCH, 6, 7, correlation=1), call(LAUNCH, 2, 3, correlation=1), call(LAUNCH, 30, 31, correlation=1)]
+    assert found([*calls, kernel(1, 2, 1), kernel(10, 20, 1), kernel(40, 50, 1)]) == [
+        ("9", 2),
+        ("9", 6),
+        ("9", 30),
     ]
 
 
