@@ -81,10 +81,12 @@ def test_own_traces_show_what_the_stopwatch_beside_them_saw(entry: dict[str, obj
     attribution = diagnosed(OWN / str(entry["file"]))
     (line,) = attribution.timelines
     assert len(line.steps) + len(attribution.window.dropped) == entry["steps"]
+    truth = entry["truth"]
+    assert isinstance(truth, dict)
+    if line.kind == "host_thread":
+        assert line.window_ns / len(line.steps) == pytest.approx(truth["profiled_host_step_ns"], rel=0.03)
     lost = line.idle.get("data_loading", 0) / line.window_ns
     if str(entry["file"]).startswith("loader_"):
-        truth = entry["truth"]
-        assert isinstance(truth, dict)
         assert lost == pytest.approx(truth["profiled_fault_ns"] / truth["profiled_host_step_ns"], abs=0.05)
     else:
         assert lost == 0

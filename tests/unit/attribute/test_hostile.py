@@ -26,7 +26,7 @@ from tests.unit.attribute.hand_made import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MANY = 100_000
+MANY = 50_000
 DEEP = 10_000
 CENTURY = 100 * 366 * 86_400 * 10**9
 SOON_S = 10
@@ -47,7 +47,7 @@ def one_launch_of_all() -> list[Row]:
 
 
 def work_without_length_at_once() -> list[Row]:
-    return [*[call(LAUNCH, 0, 1, correlation=n) for n in range(MANY)], *[kernel(10, 10, n) for n in range(MANY)]]
+    return [call(LAUNCH, 0, 1, correlation=1), *[kernel(10, 10, 1) for _ in range(2 * MANY)]]
 
 
 def work_without_length_in_turn() -> list[Row]:
@@ -80,7 +80,7 @@ def overlapping_without_nesting() -> list[Row]:
 def a_thread_for_each_launch() -> list[Row]:
     return [
         row
-        for n in range(2_000)
+        for n in range(1_000)
         for row in (
             *launched(n, (100 * n, 100 * n + 3), (100 * n + 5, 100 * n + 9), thread=str(n)),
             operator("op", 100 * n - 9, 100 * n, thread=str(n)),
@@ -114,7 +114,7 @@ def a_stream_for_each_launch() -> list[Row]:
 def a_name_for_each_event() -> list[Row]:
     return [
         row
-        for n in range(20_000)
+        for n in range(10_000)
         for row in (
             operator(f"op{n}", 100 * n, 100 * n + 60),
             stack(f"f{n}.py({n}): g{n}", 100 * n, 100 * n + 70),
