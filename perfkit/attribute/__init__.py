@@ -50,6 +50,8 @@ def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps"
     readings, source = read_devices(host, places, window)
     if not readings:
         readings, source = read_host(host, places, window)
+    host.layers.cache_clear()  # as large as the trace, and not asked for any more
+    host.waits.cache_clear()
     inside = np.sort(np.concatenate([np.empty(0, np.int64), *(reading.inside for reading in readings)]))
     timelines = Table(reading.timeline for reading in readings)
     return Attribution(
