@@ -120,7 +120,7 @@ def find_calls(members: Ints, calls: Ends, activities: Ends) -> Ints:
     first one where none had begun.
     """
     keys, wanted = calls.correlation[members], activities.correlation
-    members, keys = members[keys != MISSING_INT], keys[keys != MISSING_INT]
+    members, keys = members[keys != MISSING_INT], keys[keys != MISSING_INT]  # so that nothing absent is found
     if not len(members):
         return np.full(len(wanted), -1, np.int64)
     order = np.argsort(keys, kind="stable")
@@ -132,4 +132,4 @@ def find_calls(members: Ints, calls: Ends, activities: Ends) -> Ints:
         begun = np.searchsorted(calls.start[members], activities.start, "right") - 1
         latest = np.searchsorted(code + order, code[index] + begun, "right") - 1
         index = np.where((latest >= index) & (keys[latest] == keys[index]), latest, index)
-    return np.where((keys[index] == wanted) & (wanted != MISSING_INT), members[order[index]], -1)
+    return np.where(keys[index] == wanted, members[order[index]], -1)

@@ -339,6 +339,16 @@ def test_long_after_the_epoch(case: str) -> None:
         assert dict(attribute(trace(shifted), window="device-span").timelines[0].idle) == idle
 
 
+def test_gaps_are_explained_alike_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [operator("aten::add", 0, 60), loader(200, 280), call("cudaMalloc", 320, 350), stack("a.py(1): f", 0, 450)]
+    rows += [row for n in range(9) for row in launched(n, (50 * n, 50 * n + 8), (50 * n + 10, 50 * n + 15))]
+    whole = attribute(trace(rows), window="device-span")
+    assert len(whole.timelines[0].idle) == 6
+    for size in (1, 2, 3):
+        monkeypatch.setattr("perfkit.attribute.idle.BLOCK", size)
+        assert attribute(trace(rows), window="device-span") == whole
+
+
 def test_a_first_launch_is_told_for_each_process() -> None:
     rows = [
         *launched(1, (0, 1), (2, 3), process="100"),

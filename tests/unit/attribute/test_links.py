@@ -108,6 +108,26 @@ def test_an_external_id_that_differs_is_no_link_where_processes_could_be_mixed_u
     assert found(rows)[-1] == ("100", None)
 
 
+def test_where_all_ids_collide_a_device_stays_with_its_own_process() -> None:
+    """The other rank's call bears the same ids and comes later, but that rank is at home on another device."""
+    rows = [
+        *launched(1, (0, 1), (5, 9), process="100"),
+        call(LAUNCH, 10, 11, correlation=2, process="100", external_id=7),
+        kernel(15, 19, 2, external_id=7),
+        call(LAUNCH, 12, 13, correlation=2, process="200", external_id=7),
+        *[
+            row
+            for n in (3, 4)
+            for row in launched(n, (10 * n, 10 * n + 1), (10 * n + 5, 10 * n + 9), process="200", device=1)
+        ],
+        call(LAUNCH, 50, 51, correlation=5, process="200", external_id=8),
+        kernel(55, 59, 5, device=1, external_id=8),
+        call(LAUNCH, 52, 53, correlation=6, process="100", external_id=9),
+        kernel(60, 69, 6, external_id=9),
+    ]
+    assert found(rows)[1] == ("100", 10)
+
+
 def test_a_process_that_owns_no_device_may_share_one_without_external_ids() -> None:
     rows = [
         *launched(1, (0, 1), (5, 9), process="100"),

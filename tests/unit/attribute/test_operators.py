@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from perfkit.attribute import attribute
 from tests.unit.attribute.hand_made import LAUNCH, Row, call, kernel, launched, mark, operator, stack, trace
 
 if TYPE_CHECKING:
+    import pytest
+
     from perfkit.model.attribution import Operator
     from perfkit.model.table import Table
 
@@ -32,6 +35,15 @@ def test_the_innermost_operator_around_a_launch_owns_what_it_launched() -> None:
         ("(outside operators)", 1, 2, 0, 1),
         ("aten::linear", 1, 1, 50, 1),
     ]
+
+
+def test_an_operator_whose_launches_lie_in_several_blocks_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("perfkit.attribute.operators"), "BLOCK", 2)
+    rows = [
+        operator("aten::linear", 0, 90),
+        *[row for n in range(5) for row in launched(n, (10 * n, 10 * n + 1), (100 + 10 * n, 103 + 10 * n))],
+    ]
+    assert [(row.calls, row.device_ns, row.host_ns, row.launches) for row in found(rows)] == [(1, 15, 90, 5)]
 
 
 def test_operators_of_one_name_are_one() -> None:

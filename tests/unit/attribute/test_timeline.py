@@ -176,6 +176,13 @@ def test_a_device_whose_clock_is_late_is_not_impossible() -> None:
     assert not [defect for defect in attribution.defects if "impossible" in defect.kind]
 
 
+def test_clocks_that_differ_a_little_are_not_impossible() -> None:
+    rows = [*launched(1, (0, 5), (10, MS + 100)), call("cudaDeviceSynchronize", 6, MS)]
+    attribution = attribute(trace(rows), window="device-span")
+    assert attribution.timelines[0].busy["compute"] == MS + 90
+    assert not [defect for defect in attribution.defects if "impossible" in defect.kind]
+
+
 def test_nothing_at_all() -> None:
     for rows in (
         [],
