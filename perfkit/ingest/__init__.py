@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
 from perfkit.ingest.directory import Found, choose, find, is_folder, rank_in_name
-from perfkit.ingest.source import STANDARD_INPUT, open_source
-from perfkit.ingest.torch_profiler import columns_for, read_trace
+from perfkit.ingest.foreign import nothing_read, unknown_content
+from perfkit.ingest.formats import format_of
+from perfkit.ingest.source import STANDARD_INPUT, open_content
+from perfkit.ingest.torch_profiler import columns_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from perfkit.ingest.source import Target
+    from perfkit.ingest.formats import Format
+    from perfkit.ingest.source import Content, Target
     from perfkit.model.trace import Trace
 
 __all__ = ["Found", "find", "load"]
@@ -53,8 +56,9 @@ def load(
         if is_folder(path):
             path = choose(path, rank).path
         by_name = rank_in_name(os.fspath(path))
-    with open_source(path) as source:
-        trace = read_trace(source, columns, progress)
+    with open_content(path) as content:
+        found = recognise(content)
+        trace = found.trace_reader()(content, columns, progress)
     if trace.rank is None and by_name is not None:
         trace = replace(trace, rank=by_name)
     if rank is not None and trace.rank != rank:
@@ -62,3 +66,18 @@ def load(
         message = f"{trace.path} {holds}, not {rank}: leave the rank out, or give the trace of rank {rank}"
         raise UsageError(message)
     return trace
+
+
+def recognise(content: Content) -> Format:
+    """Tell the format of a file by its first bytes.
+
+    Raises:
+        UnreadableTraceError: Nothing of it could be read.
+        UnknownFormatError: perfkit does not read such files; the message says what it looks like.
+    """
+    if not content.head:
+        raise nothing_read(content.source)
+    found = format_of(content.head)
+    if found is None:
+        raise unknown_content(content.source.label, content.head)
+    return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from perfkit.errors import PerfkitError, UnknownFormatError, UnreadableTraceError, UsageError
-from perfkit.ingest.foreign import FORMATS_READ, looks_like_json
+from perfkit.ingest.formats import FORMATS_READ, format_of
 from perfkit.ingest.header import distributed_rank
 from perfkit.ingest.source import open_source
 
@@ -126,7 +126,8 @@ def _look_at(path: str) -> Found | None:
     try:
         with open_source(path) as source:
             head = next(source.chunks(_HEAD_BYTES), b"")
-            if not looks_like_json(head) or not _TRACE_KEYS.search(head):
+            known = format_of(head)
+            if known is None or (known.name == "torch-profiler" and not _TRACE_KEYS.search(head)):
                 return None
             rank = distributed_rank(head)
             if rank is None:

@@ -8,19 +8,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from perfkit.errors import UnknownFormatError
+from perfkit.errors import UnknownFormatError, UnreadableTraceError
+from perfkit.ingest.formats import FORMATS_READ
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["FORMATS_READ", "HEAD_BYTES", "looks_like_json", "unknown_content", "unknown_json"]
+    from perfkit.ingest.source import Source
 
-FORMATS_READ: Final = "perfkit reads PyTorch Profiler traces: JSON, plain or compressed with gzip or zstd"
+__all__ = ["HEAD_BYTES", "nothing_read", "unknown_content", "unknown_json"]
 
 HEAD_BYTES: Final = 4096
 """How much of a file is looked at."""
-
-_JSON_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[\[{]")
 
 _RECORD: Final = "record one with torch.profiler and its export_chrome_trace"
 _UNPACK: Final = "unpack it, and give the trace inside"
@@ -73,9 +72,16 @@ _JSON_KINDS: Final = (
 _KEYS_SHOWN: Final = 6
 
 
-def looks_like_json(head: bytes) -> bool:
-    """Return whether `head` begins as a JSON object or list does."""
-    return _JSON_START.match(head) is not None
+def nothing_read(source: Source) -> UnreadableTraceError:
+    """Return the error for a file that gave no bytes."""
+    if not source.read_bytes:
+        what = "is empty: record the trace again, or copy it again"
+    elif source.defects:
+        reason = source.failure or "it breaks off at the start"
+        what = f"cannot be decompressed as {source.compression} ({reason}): copy it again"
+    else:
+        what = f"holds nothing: its {source.compression} data decompresses to 0 bytes"
+    return UnreadableTraceError(f"{source.label} {what}")
 
 
 def unknown_content(label: str, head: bytes) -> UnknownFormatError:

@@ -6,6 +6,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from stat import S_ISREG
@@ -16,7 +17,7 @@ from perfkit.errors import UnreadableTraceError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-__all__ = ["CHUNK_BYTES", "STANDARD_INPUT", "Source", "Target", "ahead", "open_source"]
+__all__ = ["CHUNK_BYTES", "STANDARD_INPUT", "Content", "Source", "Target", "ahead", "open_content", "open_source"]
 
 Target = str | os.PathLike[str] | BinaryIO
 
@@ -29,6 +30,8 @@ _PIECE_BYTES: Final = 2048
 """Compressed bytes handed over at once: a decompressor that meets an error gives nothing of that call."""
 
 _CHUNKS_AHEAD: Final = 8
+
+_PROGRESS_S: Final = 0.1
 
 
 class _Decompressor(Protocol):
@@ -95,6 +98,7 @@ class Source:
     Attributes:
         label: What to call it in messages.
         size_bytes: Its size as stored, or None where that cannot be known.
+        path: Where it lies, or None if it is a stream.
         read_bytes: How much of that has been read so far.
         written_bytes: How many decompressed bytes that gave.
         compression: ``gzip``, ``zstd`` or empty, known after the first chunk.
@@ -105,6 +109,7 @@ class Source:
     file: BinaryIO
     label: str
     size_bytes: int | None
+    path: str | None = None
     read_bytes: int = 0
     written_bytes: int = 0
     compression: str = ""
@@ -191,6 +196,43 @@ class Source:
         self.defects.append((kind, self.written_bytes))
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file whose first bytes were read, to see what it is.
+
+    Attributes:
+        source: Where the bytes come from, and what was wrong with their compression.
+        head: The first decompressed bytes, at most a few chunks; empty if there are none.
+        rest: The chunks after them, made on a thread of their own.
+    """
+
+    source: Source
+    head: bytes
+    rest: Iterator[bytes]
+
+    def chunks(self, progress: Callable[[int, int | None], None] | None = None) -> Iterator[bytes]:
+        """Yield the head and all that follows, reporting progress some ten times a second."""
+        yield self.head
+        told = time.monotonic()
+        for chunk in self.rest:
+            yield chunk
+            if progress is not None and time.monotonic() - told >= _PROGRESS_S:
+                told = time.monotonic()
+                progress(self.source.read_bytes, self.source.size_bytes)
+
+
+@contextmanager
+def open_content(target: Target) -> Generator[Content, None, None]:
+    """Open what `open_source` opens, and read its first chunk.
+
+    Raises:
+        UnreadableTraceError: The path cannot be opened or read.
+        UsageError: Standard input is a terminal.
+    """
+    with open_source(target) as source, closing(ahead(source.chunks())) as chunks:
+        yield Content(source, next(chunks, b""), chunks)
+
+
 @contextmanager
 def open_source(target: Target) -> Generator[Source, None, None]:
     """Open a path, ``-`` for standard input, or take a binary file object, which stays open afterwards.
@@ -206,7 +248,9 @@ def open_source(target: Target) -> Generator[Source, None, None]:
     file, label = _open_path(target)
     with file:
         status = os.fstat(file.fileno())
-        yield Source(file, label, status.st_size if S_ISREG(status.st_mode) else None)
+        regular = S_ISREG(status.st_mode)
+        path = os.fspath(target) if regular and target != STANDARD_INPUT else None
+        yield Source(file, label, status.st_size if regular else None, path)
 
 
 def _open_path(target: str | os.PathLike[str]) -> tuple[BinaryIO, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -12,19 +11,18 @@ from perfkit.errors import UnreadableTraceError, UsageError
 from perfkit.ingest.categories import category_codes
 from perfkit.ingest.defects import DefectList
 from perfkit.ingest.event_times import clock_of, ends, rows_with_a_time, shift_to_zero
-from perfkit.ingest.foreign import looks_like_json, unknown_content, unknown_json
+from perfkit.ingest.foreign import unknown_json
 from perfkit.ingest.header import parse_header
-from perfkit.ingest.source import ahead
 from perfkit.ingest.timeline_rows import device_and_stream_of, threads_of
 from perfkit.model.columns import COLUMNS, DEFAULT_FIELDS, MISSING_SMALL
 from perfkit.model.trace import DEVICE_CATEGORIES, Category, Strings, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from perfkit.ingest.source import Source
+    from perfkit.ingest.source import Content, Source
     from perfkit.ingest.timeline_rows import Metadata
     from perfkit.model.columns import Column
     from perfkit.model.trace import Thread
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "columns_for", "read_trace"]
 
 FORMAT: Final = "torch-profiler"
-
-_PROGRESS_S: Final = 0.1
 
 _EVENT_COLUMNS: Final = tuple(column for column in COLUMNS if column.place == "event")
 _FIELDS: Final = {column.name: column for column in COLUMNS if column.place == "args"}
@@ -98,26 +94,16 @@ def columns_for(fields: Iterable[str] | None) -> tuple[Column, ...]:
     return (*_EVENT_COLUMNS, *(_FIELDS[name] for name in dict.fromkeys(wanted)))
 
 
-def read_trace(source: Source, columns: Sequence[Column], progress: Callable[[int, int | None], None] | None) -> Trace:
-    """Read a trace to its end.
-
-    Args:
-        source: The open file.
-        columns: The result of `columns_for`.
-        progress: Called with the bytes read so far and in total (or None), some ten times a second.
-
-    Raises:
-        UnknownFormatError: It is not a trace.
-        UnreadableTraceError: It is empty, or breaks off before its first event.
-    """
+def read_trace(
+    content: Content, columns: Sequence[Column], progress: Callable[[int, int | None], None] | None
+) -> Trace:
+    """Read a trace to its end, as `perfkit.ingest.formats.TraceReader` has it."""
     scanner = _new_scanner(columns)
-    chunks = ahead(source.chunks())
-    try:
-        _feed(scanner, source, chunks, progress)
-    finally:
-        chunks.close()
-    _expect_events(scanner, source)
-    return _trace(scanner, source, columns)
+    for chunk in content.chunks(progress):
+        scanner.feed(chunk)
+    scanner.finish()
+    _expect_events(scanner, content.source)
+    return _trace(scanner, content.source, columns)
 
 
 def _new_scanner(columns: Sequence[Column]) -> Scanner:
@@ -141,39 +127,6 @@ def _new_scanner(columns: Sequence[Column]) -> Scanner:
 
     twin: Scanner = _scan_twin.Scanner(declared)
     return twin
-
-
-def _feed(
-    scanner: Scanner,
-    source: Source,
-    chunks: Generator[bytes, None, None],
-    progress: Callable[[int, int | None], None] | None,
-) -> None:
-    first = next(chunks, b"")
-    if not first:
-        raise _nothing_read(source)
-    if not looks_like_json(first):
-        raise unknown_content(source.label, first)
-    scanner.feed(first)
-    del first
-    told = time.monotonic()
-    for chunk in chunks:
-        scanner.feed(chunk)
-        if progress is not None and time.monotonic() - told >= _PROGRESS_S:
-            told = time.monotonic()
-            progress(source.read_bytes, source.size_bytes)
-    scanner.finish()
-
-
-def _nothing_read(source: Source) -> UnreadableTraceError:
-    if not source.read_bytes:
-        what = "is empty: record the trace again, or copy it again"
-    elif source.defects:
-        reason = source.failure or "it breaks off at the start"
-        what = f"cannot be decompressed as {source.compression} ({reason}): copy it again"
-    else:
-        what = f"holds nothing: its {source.compression} data decompresses to 0 bytes"
-    return UnreadableTraceError(f"{source.label} {what}")
 
 
 def _expect_events(scanner: Scanner, source: Source) -> None:

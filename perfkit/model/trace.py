@@ -35,6 +35,8 @@ class Category(IntEnum):
     DEVICE_ANNOTATION = 10
     SPAN = 11
     MEMORY = 12
+    OS_CALL = 13
+    SAMPLE = 14
 
 
 DEVICE_CATEGORIES = (Category.KERNEL, Category.MEMCPY, Category.MEMSET)
@@ -53,11 +55,15 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A row of the timeline in the file: a host thread, or a stream of a device. Keys are the file's own, as text."""
+    """A row of the timeline in the file: a host thread, or a stream of a device. Keys are the file's own, as text.
+
+    ``owner`` is the process that works with a stream, where the format says so; in a Kineto trace it is inferred.
+    """
 
     process: str
     key: str
     name: str
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +100,12 @@ class Trace:
 
     Attributes:
         path: Where it was read from, for messages.
-        format: ``torch-profiler``.
+        format: ``torch-profiler``, ``nsight-systems`` and so on: the name in `perfkit.ingest.formats`.
         epoch_ns: Absolute time of relative time 0, integer nanoseconds.
         clock: What ``epoch_ns`` counts from: ``unix`` or ``profiler`` (an unspecified origin).
         columns: Column name to array, all of one length; ``start`` and ``end`` are int64 nanoseconds relative to
-            ``epoch_ns``,
-            ``category`` holds Category values, ``thread`` indexes ``threads``, ``name`` and other texts index
-            ``strings``.
-            Rows are in the order of the file. An absent value is the minimum of the dtype.
+            ``epoch_ns``, ``category`` holds Category values, ``thread`` indexes ``threads``, ``name`` and other texts
+            index ``strings``. Rows are in the order of the file. An absent value is the minimum of the dtype.
         strings: The string table.
         threads: The rows of the timeline.
         devices: Devices by the trace's header.

@@ -341,7 +341,7 @@ def test_an_error_leaves_no_thread(tmp_path: Path) -> None:
 
 
 def test_progress(text: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perfkit.ingest.torch_profiler._PROGRESS_S", 0.0)
+    monkeypatch.setattr("perfkit.ingest.source._PROGRESS_S", 0.0)
     path = tmp_path / "trace.json.gz"
     path.write_bytes(gzip.compress(text))
     calls: list[tuple[int, int | None]] = []
