@@ -52,7 +52,7 @@ def test_the_rank_of_a_loaded_trace_must_be_the_one_asked_for() -> None:
 
 
 def test_progress_is_told_of_a_large_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perfkit.ingest.torch_profiler._PROGRESS_S", 0)
+    monkeypatch.setattr("perfkit.ingest.source._PROGRESS_S", 0)
     told: list[tuple[int, int | None]] = []
     perfkit.diagnose(TRACE, progress=lambda done, total: told.append((done, total)))
     assert told
