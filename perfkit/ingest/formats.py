@@ -1,0 +1,66 @@
+"""The formats that are read, each told by how its content begins; its reader is imported only when it is met."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perfkit.ingest.source import Content
+    from perfkit.model.columns import Column
+    from perfkit.model.trace import Trace
+
+__all__ = ["FORMATS", "FORMATS_READ", "Format", "TraceReader", "format_of"]
+
+FORMATS_READ: Final = "perfkit reads PyTorch Profiler traces: JSON, plain or compressed with gzip or zstd"
+
+
+class TraceReader(Protocol):
+    """What the module of a format of timelines offers as ``read_trace``."""
+
+    def __call__(
+        self, content: Content, columns: Sequence[Column], progress: Callable[[int, int | None], None] | None
+    ) -> Trace:
+        """Read a trace to its end.
+
+        Args:
+            content: The opened file, its head already read.
+            columns: What to read; a format fills those that it knows, and leaves out or marks as absent the others.
+            progress: Called with the bytes read so far and in total (or None), some ten times a second.
+
+        Raises:
+            UnknownFormatError: It is not what its head promised.
+            UnreadableTraceError: Nothing of it can be read.
+        """
+
+
+class Format(NamedTuple):
+    """One format: ``head`` is a regular expression that matches the first bytes of the decompressed content."""
+
+    name: str
+    holds: Literal["timeline", "kernels"]
+    head: bytes
+    module: str
+
+    def begins(self, head: bytes) -> bool:
+        """Tell whether content that begins with ``head`` is of this format."""
+        return re.match(self.head, head, re.DOTALL) is not None
+
+    def trace_reader(self) -> TraceReader:
+        """Import the reader of a format that holds a timeline."""
+        reader: TraceReader = importlib.import_module(self.module).read_trace
+        return reader
+
+
+_JSON: Final = rb"(?:\xef\xbb\xbf)?\s*"
+
+FORMATS: Final = (Format("torch-profiler", "timeline", _JSON + rb"[\[{]", "perfkit.ingest.torch_profiler"),)
+"""All formats; the first match wins, so the general ones come last."""
+
+
+def format_of(head: bytes) -> Format | None:
+    """Return the format of content that begins with ``head``, or None if none of them does."""
+    return next((known for known in FORMATS if known.begins(head)), None)
