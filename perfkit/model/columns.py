@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["COLUMNS", "DEFAULT_FIELDS", "MISSING_INT", "MISSING_SMALL", "Column"]
+__all__ = ["COLLECTIVE_FIELDS", "COLUMNS", "DEFAULT_FIELDS", "MISSING_INT", "MISSING_SMALL", "Column"]
 
 Kind = Literal["time", "int", "small", "text", "json", "key"]
 
@@ -80,7 +80,10 @@ COLUMNS: Final = (
     Column("occupancy", "key", ("est. achieved occupancy %",)),
     Column("collective", "text", ("Collective name",)),
     Column("group_name", "text", ("Process Group Name",)),
+    Column("group_description", "text", ("Process Group Description",)),
+    Column("group_ranks", "json", ("Process Group Ranks",)),
     Column("group_size", "small", ("Group size",)),
+    Column("group_sequence", "int", ("Seq",)),
     Column("in_elements", "int", ("In msg nelems",)),
     Column("out_elements", "int", ("Out msg nelems",)),
     Column("element_type", "text", ("dtype",)),
@@ -104,3 +107,15 @@ DEFAULT_FIELDS: Final = (
     "collective",
 )
 """The columns read beside the six of place ``event`` when the caller names none: those that a diagnosis reads."""
+
+COLLECTIVE_FIELDS: Final = (
+    "group_name",
+    "group_description",
+    "group_ranks",
+    "group_size",
+    "group_sequence",
+    "in_elements",
+    "out_elements",
+    "element_type",
+)
+"""The columns read beside DEFAULT_FIELDS where ranks are compared: which group communicated, and how much."""
