@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "FORMATS_READ", "Format", "TraceReader", "format_of"]
 
-FORMATS_READ: Final = "perfkit reads PyTorch Profiler traces: JSON, plain or compressed with gzip or zstd"
-
 
 class TraceReader(Protocol):
     """What the module of a format of timelines offers as ``read_trace``."""
@@ -38,12 +36,16 @@ class TraceReader(Protocol):
 
 
 class Format(NamedTuple):
-    """One format: ``head`` is a regular expression that matches the first bytes of the decompressed content."""
+    """One format: ``head`` is a regular expression that matches the first bytes of the decompressed content.
+
+    ``title`` is what messages call it; formats of one title are one to the reader of a message.
+    """
 
     name: str
     holds: Literal["timeline", "kernels"]
     head: bytes
     module: str
+    title: str
 
     def begins(self, head: bytes) -> bool:
         """Tell whether content that begins with ``head`` is of this format."""
@@ -57,8 +59,20 @@ class Format(NamedTuple):
 
 _JSON: Final = rb"(?:\xef\xbb\xbf)?\s*"
 
-FORMATS: Final = (Format("torch-profiler", "timeline", _JSON + rb"[\[{]", "perfkit.ingest.torch_profiler"),)
+FORMATS: Final = (
+    Format("torch-profiler", "timeline", _JSON + rb"[\[{]", "perfkit.ingest.torch_profiler", "PyTorch Profiler"),
+)
 """All formats; the first match wins, so the general ones come last."""
+
+
+def _listed(holds: Literal["timeline", "kernels"]) -> str:
+    """Name the formats of one kind in words."""
+    *most, last = dict.fromkeys(known.title for known in reversed(FORMATS) if known.holds == holds)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+FORMATS_READ: Final = f"perfkit reads traces of {_listed('timeline')}, plain or compressed with gzip or zstd"
+"""What is read, as messages say it."""
 
 
 def format_of(head: bytes) -> Format | None:
