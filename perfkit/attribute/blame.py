@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from perfkit.attribute.host import CODE, Pieces
+from perfkit.attribute.host import CODE, Layer, Pieces
 from perfkit.attribute.intervals import Union, distinct, spread
 from perfkit.model.attribution import IDLE_CAUSES, Blame, Blocked
 from perfkit.model.table import Table
+from perfkit.model.trace import Category
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,6 +165,7 @@ def blocked(host: Host, readings: Sequence[Reading]) -> Table[Blocked]:
             "allocation": host.allocations(thread),
             "compilation": host.compilations(thread),
             "initialization": host.initializations(thread),
+            "os_wait": waits_of_its_own(host, thread),
         }
         for cause, rows in causes.items():
             start, end = columns["start"][rows], columns["end"][rows]
@@ -172,3 +174,16 @@ def blocked(host: Host, readings: Sequence[Reading]) -> Table[Blocked]:
                 calls = int(((start < high) & (end > low)).sum())
                 found.append(Blocked(thread_name(host, thread), cause, held, calls, high - low))
     return Table(sorted(found, key=lambda entry: -entry.ns))
+
+
+def waits_of_its_own(host: Host, thread: int) -> Ints:
+    """Return the operating-system calls of a thread that began outside of runtime calls and loaders, by start.
+
+    What a call of the runtime or a loader waits for in the operating system, that call is blocked by already.
+    """
+    columns = host.work.trace.columns
+    rows = host.of_thread(thread, Category.OS_CALL)
+    around = np.concatenate((host.of_thread(thread, Category.RUNTIME), host.loaders(thread)))
+    around = around[np.argsort(columns["start"][around], kind="stable")]
+    held = Layer.of("os_wait", around, columns["start"][around], columns["end"][around])
+    return rows[held.holding(columns["start"][rows]) < 0]

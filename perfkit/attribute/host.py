@@ -26,6 +26,16 @@ __all__ = ["CODE", "Host", "Layer", "Pieces", "paint"]
 LONG_NS: Final = 1_000_000
 """Above this an operator that launches nothing is host compute, and a kernel's first launch is initialization."""
 
+HOST_CATEGORIES: Final = (
+    Category.OPERATOR,
+    Category.ANNOTATION,
+    Category.RUNTIME,
+    Category.PYTHON,
+    Category.OVERHEAD,
+    Category.OS_CALL,
+    Category.SAMPLE,
+)
+"""What happens on host threads. Records of synchronizations are none of it: the calls that waited are there, too."""
 
 CODE: Final = {name: code for code, name in enumerate((*IDLE_CAUSES, *BUSY_CLASSES))}
 """Idle cause or busy class to the small integer that stands for it in arrays."""
@@ -80,14 +90,13 @@ class Host:
         """Sort the host events by thread once."""
         self.work = work
         columns = work.trace.columns
-        rows = work.trace.rows(
-            Category.OPERATOR, Category.ANNOTATION, Category.RUNTIME, Category.PYTHON, Category.OVERHEAD
-        )
+        rows = work.trace.rows(*HOST_CATEGORIES)
         order = np.lexsort((columns["start"][rows], columns["thread"][rows]))
         self.rows: NDArray[Any] = rows[order].astype(np.int32)
         self.bounds = np.searchsorted(columns["thread"][self.rows], np.arange(len(work.trace.threads) + 1))
         self.layers = functools.cache(self._layers)
         self.waits = functools.cache(self._waits)
+        self.without_request = functools.cache(self._without_request)
         self.call_at = np.full(len(work.trace), -1, np.int32)
         self.call_at[work.calls.row] = np.arange(len(work.calls.row))
 
@@ -201,6 +210,7 @@ class Host:
             "operator_dispatch": operators[launching],
         }
         below = {
+            "os_wait": self.of_thread(thread, Category.OS_CALL),
             "python": self.of_thread(thread, Category.PYTHON, Category.ANNOTATION),
             "profiler_overhead": self.of_thread(thread, Category.OVERHEAD),
         }
@@ -208,9 +218,11 @@ class Host:
         layers.append(Layer("host_compute", computing.start[long], computing.end[long], computing.row[long]))
         layers.append(Layer("operator_dispatch", computing.start[~long], computing.end[~long], computing.row[~long]))
         layers += [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in below.items()]
-        return [*layers, self.overhead, self.without_request(int(self.work.process_of_thread[thread]))]
+        samples = self.of_thread(thread, Category.SAMPLE)
+        sampled = Layer.of("host_code", samples, columns["start"][samples], columns["end"][samples])
+        return [*layers, self.overhead, self.without_request(int(self.work.process_of_thread[thread])), sampled]
 
-    def without_request(self, process: int) -> Layer:
+    def _without_request(self, process: int) -> Layer:
         """Return the time in which no marked request was open in a process; nothing where requests are not marked."""
         trace = self.work.trace
         rows = trace_rows(self.work, Category.ANNOTATION)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 __all__ = ["read_host"]
 
+RANGES: Final = (Category.ANNOTATION, Category.RUNTIME, Category.PYTHON)
+"""What a thread without operators and samples can be seen to do."""
+
 
 def read_host(host: Host, places: Places, window: Literal["steps", "device-span"]) -> tuple[list[Reading], str]:
-    """Attribute the thread with most time in operators; an empty list if no thread has any event.
+    """Attribute the busiest thread; an empty list if no thread has any event.
 
     Operators are computation, or communication if they are collectives, except inside data loading or compilation.
+    Where nothing else is known of a moment, a sample says that the thread ran: that is computation, too. A wait in the
+    operating system is none.
 
     Returns:
         The reading, and what the steps were found from.
     """
     work = host.work
-    columns = work.trace.columns
-    cover = []
-    for thread in range(len(work.trace.threads)):
-        rows = host.of_thread(thread, Category.OPERATOR)
-        cover.append(Union.of(columns["start"][rows], columns["end"][rows]).total)
     if not len(host.rows):
         return [], "none"
-    thread = int(np.argmax(cover)) if any(cover) else int(columns["thread"][host.rows[0]])
+    thread = busiest(host)
     process = int(work.process_of_thread[thread])
     marks = find_marks(work, process)
     edges, names, dropped = bounds(host, thread, marks if window == "steps" else None)
@@ -86,6 +86,25 @@ def read_host(host: Host, places: Places, window: Literal["steps", "device-span"
     ], marks.source if names or window == "device-span" else "none"
 
 
+def busiest(host: Host) -> int:
+    """Return the thread with most time in operators; where there are none, in samples, then in any events at all.
+
+    To wait in the operating system is not to be busy: a thread that does nothing else comes last.
+    """
+    columns = host.work.trace.columns
+
+    def total(thread: int, *categories: Category) -> int:
+        rows = host.of_thread(thread, *categories)
+        return Union.of(columns["start"][rows], columns["end"][rows]).total
+
+    threads = [thread for thread in range(len(host.bounds) - 1) if host.bounds[thread] < host.bounds[thread + 1]]
+    for categories in ((Category.OPERATOR,), (Category.SAMPLE,), RANGES):
+        cover = [total(thread, *categories) for thread in threads]
+        if any(cover):
+            return threads[int(np.argmax(cover))]
+    return threads[0]
+
+
 def bounds(host: Host, thread: int, marks: Marks | None) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:
     """Return edges, names and dropped names of steps on a host thread; step k lasts until mark k + 1."""
     if marks is not None and len(marks):
@@ -108,8 +127,11 @@ def layers(host: Host, thread: int) -> list[Layer]:
         "compilation": host.compilations(thread),
         "exposed_communication": ranges[host.work.names.match("host", "collective", ranges)],
         "compute": operators,
+        "os_wait": host.of_thread(thread, Category.OS_CALL),
         "python": host.of_thread(thread, Category.PYTHON, Category.ANNOTATION),
         "profiler_overhead": host.of_thread(thread, Category.OVERHEAD),
     }
     own = [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]
-    return [*own, host.overhead]
+    samples = host.of_thread(thread, Category.SAMPLE)
+    ran = Layer.of("compute", samples, columns["start"][samples], columns["end"][samples])
+    return [*own, host.overhead, ran]

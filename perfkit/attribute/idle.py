@@ -87,7 +87,8 @@ def of_thread(host: Host, thread: int, gaps: Ints, start: Ints, end: Ints, launc
 
     A synchronization that was open when the gap began owns the time up to the launch, but for data loading: the
     device ran dry because
-    the thread waited for it, and what the thread does next could have been done before.
+    the thread waited for it, and what the thread does next could have been done before. A wait in the operating
+    system while no request was open is one for a request.
     """
     waits = host.waits(thread)
     open_wait = waits.holding(start)
@@ -97,4 +98,7 @@ def of_thread(host: Host, thread: int, gaps: Ints, start: Ints, end: Ints, launc
     cause, row = pieces.cause.copy(), pieces.row.copy()
     cause[synchronizing] = CODE["synchronization"]
     row[synchronizing] = waits.row[open_wait[pieces.gap[synchronizing]]]
+    system = np.flatnonzero(cause == CODE["os_wait"])
+    between = host.without_request(int(host.work.process_of_thread[thread])).holding(pieces.start[system]) >= 0
+    cause[system[between]] = CODE["no_request"]
     return Pieces(pieces.start, pieces.end, cause, row, gaps[pieces.gap])

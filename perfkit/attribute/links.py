@@ -35,9 +35,45 @@ class Ends:
         """Return how many there are."""
         return len(self.start)
 
+    def some(self, members: Ints) -> Ends:
+        """Return those at these positions."""
+        return Ends(self.start[members], self.correlation[members], self.external[members])
 
-def link(activities: Ends, track: Ints, calls: Ends, process: NDArray[np.int32]) -> tuple[NDArray[np.int32], Ints]:
+
+def link(
+    activities: Ends, track: Ints, calls: Ends, process: NDArray[np.int32], named: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], Ints]:
     """Give every activity the process that launched it and the launching call.
+
+    Where the format names the process, only its calls can have launched the activity; elsewhere it is inferred.
+
+    Args:
+        activities: The activities.
+        track: A number of the device of each activity.
+        calls: The calls, by start.
+        process: Index of the process of each call.
+        named: Index of the process that the format names for each activity, or -1.
+
+    Returns:
+        Process index (-1: unknown) and position of the call (-1: none) for each activity.
+    """
+    if not (named >= 0).any():
+        return infer(activities, track, calls, process)
+    owner, call = named.copy(), np.full(len(activities), -1, np.int64)
+    rest = np.flatnonzero(named < 0)
+    owner[rest], call[rest] = infer(activities.some(rest), track[rest], calls, process)
+    theirs = np.argsort(process, kind="stable")  # so the calls of each process stay in order of start
+    ordered = process[theirs]
+    order = np.argsort(named, kind="stable")[len(rest) :]
+    owners, first = np.unique(named[order], return_index=True)
+    for index, mine in zip(owners.tolist(), np.split(order, first[1:]), strict=True):
+        low, high = np.searchsorted(ordered, [index, index + 1])
+        call[mine] = find_calls(theirs[low:high], calls, activities.some(mine))
+    return owner, call
+
+
+def infer(activities: Ends, track: Ints, calls: Ends, process: NDArray[np.int32]) -> tuple[NDArray[np.int32], Ints]:
+    """Find the process and the call of each activity where nothing but numbers tell.
 
     In a file merged of several processes correlations collide, and an activity does not name its process. A call is
     sure to have launched an activity of its correlation if it bears the same External id and began before it; it is

@@ -33,6 +33,7 @@ class Places:
         self.operators = functools.cache(self._operators)
         self.annotations = functools.cache(self._annotations)
         self.modules = functools.cache(self._modules)
+        self.samples = functools.cache(self._samples)
         self.lines = functools.cache(self._lines)
 
     def _nest(self, rows: Ints) -> tuple[Ints, Nest]:
@@ -44,6 +45,9 @@ class Places:
 
     def _annotations(self, thread: int) -> tuple[Ints, Nest]:
         return self._nest(self.host.of_thread(thread, Category.ANNOTATION))
+
+    def _samples(self, thread: int) -> tuple[Ints, Nest]:
+        return self._nest(self.host.of_thread(thread, Category.SAMPLE))
 
     def _modules(self, thread: int) -> tuple[Ints, Nest]:
         rows = self.host.of_thread(thread, Category.PYTHON)
@@ -67,16 +71,16 @@ class Places:
         if row >= 0:
             return trace.strings[int(trace.columns["name"][row])]
         operator = int(self.innermost("operators", thread, moment)[0])
-        return self.line_of_stack(operator) if operator >= 0 else ""
+        if operator >= 0:
+            return self.line_of_text(self.stack_of(operator))
+        sample = int(self.innermost("samples", thread, moment)[0])
+        return self.line_of_text(";".join(self.stack_of(sample).split(";")[::-1]))
 
-    def line_of_stack(self, row: int) -> str:
-        """Return the user's line of an operator's recorded call stack, or an empty string."""
+    def stack_of(self, row: int) -> str:
+        """Return the recorded call stack of an operator or a sample (-1: none), or an empty string."""
         trace = self.host.work.trace
-        return (
-            self.line_of_text(trace.strings[int(trace.columns["call_stack"][row])])
-            if "call_stack" in trace.columns
-            else ""
-        )
+        known = row >= 0 and "call_stack" in trace.columns
+        return trace.strings[int(trace.columns["call_stack"][row])] if known else ""
 
     @staticmethod
     def line_of_text(text: str) -> str:

@@ -224,7 +224,8 @@ def gaps_between(union: Union, low: int, high: int) -> tuple[Ints, Ints]:
 def lead_times(work: Work, process: int, low: int, high: int) -> tuple[int, int]:
     """Return recorded host time of a process before and after a window."""
     columns = work.trace.columns
-    rows = work.trace.rows(Category.OPERATOR, Category.ANNOTATION, Category.RUNTIME, Category.PYTHON)
+    # Waits in the operating system are left out: threads of profiler and driver wait from beginning to end.
+    rows = work.trace.rows(Category.OPERATOR, Category.ANNOTATION, Category.RUNTIME, Category.PYTHON, Category.SAMPLE)
     rows = rows[work.process_of_thread[columns["thread"][rows]] == process]
     if not len(rows):
         return 0, 0

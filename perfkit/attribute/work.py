@@ -80,9 +80,11 @@ def collect(trace: Trace) -> Work:
     """Find the activities and calls of a trace and link them by correlation within one process."""
     names = Names(trace)
     columns = trace.columns
-    processes = tuple(dict.fromkeys(thread.process for thread in trace.threads))
+    owners = [thread.owner for thread in trace.threads]
+    processes = tuple(dict.fromkeys([*(thread.process for thread in trace.threads), *filter(None, owners)]))
     number = {process: index for index, process in enumerate(processes)}
     process_of_thread = np.array([number[thread.process] for thread in trace.threads], np.int32)
+    owner_of_thread = np.array([number[owner] if owner else -1 for owner in owners], np.int32)
 
     rows = trace.rows(Category.RUNTIME)
     rows = rows[sort_by_start(columns["start"][rows], rows)]
@@ -91,7 +93,8 @@ def collect(trace: Trace) -> Work:
     call_process = process_of_thread[columns["thread"][rows]] if len(rows) else np.empty(0, np.int32)
     act_process = process_of_thread[columns["thread"][acts]] if len(acts) else np.empty(0, np.int32)
     device = (act_process.astype(np.int64) << 32) | columns["device"][acts].astype(np.uint32)
-    owner, call = link(ends_of(trace, acts), device, ends_of(trace, rows), call_process)
+    named = owner_of_thread[columns["thread"][acts]] if len(acts) else np.empty(0, np.int32)
+    owner, call = link(ends_of(trace, acts), device, ends_of(trace, rows), call_process, named)
     calls = make_calls(names, rows, call_process, call)
     activities = make_activities(names, acts, owner, call)
     impossible = outlasts_synchronization(names, activities, calls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Row:
     process: str = HOST
     thread: str = "1"
     fields: Mapping[str, Value] = field(default_factory=dict)
+    owner: str = ""
 
 
 def host(
@@ -61,6 +62,16 @@ def operator(name: str, start: int, end: int, *, thread: str = "1", process: str
 def annotation(name: str, start: int, end: int, *, thread: str = "1", process: str = HOST) -> Row:
     """An annotation."""
     return Row(Category.ANNOTATION, name, start, end, process, thread)
+
+
+def os_call(name: str, start: int, end: int, *, thread: str = "1", process: str = HOST) -> Row:
+    """A call of the operating system."""
+    return Row(Category.OS_CALL, name, start, end, process, thread)
+
+
+def sample(name: str, start: int, end: int, *, thread: str = "1", process: str = HOST, **fields: Value) -> Row:
+    """A sample of the processor, from when it was taken to the next."""
+    return Row(Category.SAMPLE, name, start, end, process, thread, fields)
 
 
 def stack(name: str, start: int, end: int, *, thread: str = "1", process: str = HOST) -> Row:
@@ -108,10 +119,12 @@ def kernel(
     name: str = "gemm",
     stream: int = 7,
     device: int = 0,
+    owner: str = "",
     **fields: Value,
 ) -> Row:
-    """A kernel."""
-    return work(Category.KERNEL, name, start, end, correlation=correlation, stream=stream, device=device, **fields)
+    """A kernel; `owner` is the process that the format names for its stream."""
+    row = work(Category.KERNEL, name, start, end, correlation=correlation, stream=stream, device=device, **fields)
+    return replace(row, owner=owner)
 
 
 def copy(
@@ -145,11 +158,12 @@ def launched(
     name: str = "gemm",
     stream: int = 7,
     device: int = 0,
+    owner: str = "",
 ) -> list[Row]:
     """A launch call and its kernel."""
     return [
         call(LAUNCH, *call_ns, correlation=correlation, thread=thread, process=process),
-        kernel(*kernel_ns, correlation, name=name, stream=stream, device=device),
+        kernel(*kernel_ns, correlation, name=name, stream=stream, device=device, owner=owner),
     ]
 
 
@@ -162,13 +176,13 @@ def trace(
 ) -> Trace:
     """Put rows together; `names` are those of threads, by process and thread key."""
     strings: dict[str, int] = {}
-    threads: dict[tuple[str, str], int] = {}
+    threads: dict[tuple[str, str, str], int] = {}
     table: dict[str, NDArray[Any]] = {
         "start": np.array([row.start for row in rows], np.int64),
         "end": np.array([row.end for row in rows], np.int64),
         "name": np.array([strings.setdefault(row.name, len(strings)) for row in rows], np.int32),
         "category": np.array([row.category for row in rows], np.uint8),
-        "thread": np.array([threads.setdefault((r.process, r.thread), len(threads)) for r in rows], np.int32),
+        "thread": np.array([threads.setdefault((r.process, r.thread, r.owner), len(threads)) for r in rows], np.int32),
     }
     for name in columns:
         column = COLUMN[name]
@@ -182,7 +196,10 @@ def trace(
         clock="profiler",
         columns=table,
         strings=Strings([text.encode() for text in strings]),
-        threads=tuple(Thread(*key, (names or {}).get(key, f"thread {key[1]}")) for key in threads),
+        threads=tuple(
+            Thread(process, key, (names or {}).get((process, key), f"thread {key}"), owner)
+            for process, key, owner in threads
+        ),
         devices=tuple(devices),
         rank=None,
         world_size=None,

@@ -15,6 +15,8 @@ from tests.unit.attribute.hand_made import (
     loader,
     mark,
     operator,
+    os_call,
+    sample,
     stack,
     trace,
 )
@@ -157,3 +159,42 @@ def test_the_window_of_blocking_is_that_of_the_steps_on_the_host() -> None:
         *gaps(call("cudaMalloc", 5, 50), call("cudaMalloc", 120, 130)),
     ]
     assert attribute(trace(rows)).blocked == (Blocked("thread 1", "allocation", 10, 1, 200),)
+
+
+def test_the_operating_systems_call_is_blamed_for_waiting_and_a_function_for_code_that_was_sampled() -> None:
+    rows = [
+        os_call("poll", 20, 50),
+        os_call("read", 55, 60),
+        os_call("poll", 110, 130),
+        sample("qsort", 140, 150, call_stack="sort.py(1): main;libc.so;qsort"),
+        sample("memmove", 150, 155),
+        sample("qsort", 155, 190, call_stack="sort.py(1): main;sort.py(7): sort;libc.so;qsort"),
+    ]
+    attribution = span(gaps(*rows))
+    thread = "thread 1 (main)"
+    assert blamed(attribution, "os_wait") == [
+        Blame("9/gpu0", "os_wait", "poll", thread, "", 50, 2),
+        Blame("9/gpu0", "os_wait", "read", thread, "", 5, 1),
+    ]
+    assert blamed(attribution, "host_code") == [
+        Blame("9/gpu0", "host_code", "qsort", thread, "sort.py(7): sort", 45, 1),
+        Blame("9/gpu0", "host_code", "memmove", thread, "", 5, 1),
+    ]
+
+
+def test_waits_inside_calls_and_loaders_block_only_once() -> None:
+    rows = [
+        *gaps(),
+        call("cudaDeviceSynchronize", 20, 40),
+        os_call("poll", 21, 39),
+        loader(50, 80),
+        os_call("read", 50, 60),
+        os_call("futex", 85, 90),
+        os_call("poll", 0, 210, thread="2"),
+    ]
+    assert [(entry.thread, entry.cause, entry.ns, entry.calls) for entry in span(rows).blocked] == [
+        ("thread 2", "os_wait", 210, 1),
+        ("thread 1 (main)", "data_loading", 30, 1),
+        ("thread 1 (main)", "synchronization", 20, 1),
+        ("thread 1 (main)", "os_wait", 5, 1),
+    ]

@@ -6,7 +6,20 @@ import pytest
 
 from perfkit.attribute import attribute
 from perfkit.model.trace import Category
-from tests.unit.attribute.hand_made import LAUNCH, Row, annotation, call, host, loader, mark, operator, stack, trace
+from tests.unit.attribute.hand_made import (
+    LAUNCH,
+    Row,
+    annotation,
+    call,
+    host,
+    loader,
+    mark,
+    operator,
+    os_call,
+    sample,
+    stack,
+    trace,
+)
 
 Case = tuple[list[Row], dict[str, int], dict[str, int]]
 
@@ -48,6 +61,16 @@ CASES: dict[str, Case] = {
         [operator("aten::mm", 0, 10), host(Category.OVERHEAD, "flush", 5, 30), operator("aten::mm", 90, 100)],
         {"compute": 20},
         {"profiler_overhead": 20, "unattributed_host_silent": 60},
+    ),
+    "waiting in the operating system": (
+        [FRAME, loader(10, 30), os_call("poll", 20, 50), operator("aten::mm", 45, 60), os_call("read", 90, 95)],
+        {"compute": 15},
+        {"data_loading": 20, "os_wait": 20, "python": 45},
+    ),
+    "code that was only sampled": (
+        [sample("main", 0, 10), sample("qsort", 10, 60), annotation("load", 5, 20), os_call("nanosleep", 50, 100)],
+        {"compute": 35},
+        {"os_wait": 50, "python": 15},
     ),
     "what other threads do": (
         [FRAME, operator("aten::mm", 10, 60), operator("aten::mm", 0, 30, thread="2"), loader(60, 90, thread="2")],
@@ -118,6 +141,27 @@ def test_the_busiest_thread_is_the_one_with_most_time_in_operators() -> None:
     ]
     (timeline,) = attribute(trace(rows)).timelines
     assert (timeline.id, timeline.busy["compute"], timeline.window_ns) == ("9/thread 2", 30, 30)
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [operator("aten::mm", 10, 12, thread="2"), sample("main", 10, 12, thread="2"), annotation("x", 10, 12, thread="2")],
+    ids=["operator", "sample", "annotation"],
+)
+def test_to_wait_in_the_operating_system_is_not_to_be_busy(busy: Row) -> None:
+    (timeline,) = attribute(trace([os_call("poll", 0, 100), busy])).timelines
+    assert (timeline.id, timeline.window_ns) == ("9/thread 2", 2)
+
+
+def test_a_sampled_thread_is_busier_than_one_in_an_open_range() -> None:
+    rows = [annotation("main", 0, 90), sample("a", 10, 40, thread="2"), sample("b", 45, 50, thread="3")]
+    (timeline,) = attribute(trace(rows)).timelines
+    assert (timeline.id, timeline.busy["compute"]) == ("9/thread 2", 30)
+
+
+def test_a_thread_that_only_waits_is_shown_where_there_is_no_other() -> None:
+    (timeline,) = attribute(trace([os_call("poll", 0, 100)])).timelines
+    assert (timeline.busy_ns, dict(timeline.idle)) == (0, {"os_wait": 100})
 
 
 def test_without_operators_any_thread_with_events_will_do() -> None:

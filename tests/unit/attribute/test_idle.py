@@ -20,6 +20,8 @@ from tests.unit.attribute.hand_made import (
     mark,
     memset,
     operator,
+    os_call,
+    sample,
     stack,
     trace,
 )
@@ -309,7 +311,76 @@ REQUESTS: dict[str, Case] = {
     ),
 }
 
-CASES = QUEUED | LATE | WAITING | LONG | REQUESTS
+SYSTEM: dict[str, Case] = {
+    "waiting in the operating system": (
+        [os_call("poll", 15, 30), *AFTER],
+        RETURNED | {"os_wait": 10, "unattributed_host_silent": 5},
+    ),
+    "within a stack row and an annotation": (
+        [stack("a.py(1): f", 0, 90), annotation("forward", 0, 90), os_call("read", 22, 30), *AFTER],
+        RETURNED | {"os_wait": 8, "python": 7},
+    ),
+    "within the loader": ([loader(20, 35), os_call("read", 22, 30), *AFTER], RETURNED | {"data_loading": 15}),
+    "within an open synchronization": (
+        [call("cudaStreamSynchronize", 12, 22), os_call("poll", 13, 21), os_call("ioctl", 24, 30), *AFTER],
+        RETURNED | {"synchronization": 15},
+    ),
+    "within an operator that launches": (
+        [operator("aten::add", 20, 40), os_call("futex", 22, 30), *AFTER],
+        RETURNED | {"operator_dispatch": 15},
+    ),
+    "within an allocation": (
+        [call("cudaMalloc", 20, 32), os_call("ioctl", 21, 31), *AFTER],
+        RETURNED | {"allocation": 12, "unattributed_host_silent": 3},
+    ),
+    "within the launch": (
+        [os_call("ioctl", 34, 37), *AFTER],
+        RETURNED | {"unattributed_host_silent": 14, "os_wait": 1},
+    ),
+    "within a long operator that launches nothing": (
+        [
+            operator("aten::sort", 20, 20 + 2 * MS),
+            os_call("sched_yield", 30, MS),
+            *one(2, (2 * MS + 20, 2 * MS + 23), (2 * MS + 30, 2 * MS + 40)),
+        ],
+        {"host_compute": 2 * MS, "launch_overhead": 3, "launch_latency": 7},
+    ),
+    "on another thread": ([os_call("poll", 20, 35, thread="2"), *AFTER], RETURNED | {"unattributed_host_silent": 15}),
+    "between two requests": (
+        [
+            annotation("perfkit.request", 0, 24),
+            annotation("perfkit.request", 30, 60),
+            os_call("epoll_wait", 22, 33),
+            *AFTER,
+        ],
+        RETURNED | {"os_wait": 5, "no_request": 6, "python": 4},
+    ),
+    "code that was only sampled": (
+        [sample("memmove", 18, 26), sample("qsort", 26, 30), *AFTER],
+        RETURNED | {"host_code": 10, "unattributed_host_silent": 5},
+    ),
+    "samples within all else": (
+        [
+            *[sample("work", n, n + 5) for n in range(0, 60, 5)],
+            annotation("range", 0, 23),
+            os_call("write", 24, 27),
+            host(Category.OVERHEAD, "Buffer Flush", 26, 30),
+            operator("aten::add", 30, 40),
+            *AFTER,
+        ],
+        RETURNED | {"python": 3, "host_code": 1, "os_wait": 3, "profiler_overhead": 3, "operator_dispatch": 5},
+    ),
+    "a record of a synchronization beside its call": (
+        [call("cudaStreamSynchronize", 12, 22), host(Category.SYNC_RECORD, "Stream Sync", 13, 21), *AFTER],
+        RETURNED | {"synchronization": 15},
+    ),
+    "a record of a synchronization that no call waited for": (
+        [host(Category.SYNC_RECORD, "Context Sync", 12, 35, process="0", thread="-1"), *AFTER],
+        RETURNED | {"unattributed_host_silent": 15},
+    ),
+}
+
+CASES = QUEUED | LATE | WAITING | LONG | REQUESTS | SYSTEM
 
 
 @pytest.mark.parametrize("case", CASES)

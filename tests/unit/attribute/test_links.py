@@ -153,3 +153,56 @@ def test_calls_are_known_by_what_they_do() -> None:
     assert calls.with_activity.tolist() == [True, False, True, False, True]
     assert calls.is_copy.tolist() == [False, False, True, False, False]
     assert calls.is_graph.tolist() == [False, True, False, False, False]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("columns", [DEFAULT_FIELDS, WITHOUT_EXTERNAL])
+def test_a_named_process_is_believed_whatever_the_numbers_say(columns: tuple[str, ...], turned: bool) -> None:
+    """Both processes use one device, with the same correlations; one's calls are the later ones throughout."""
+    one = [
+        row
+        for n in range(5)
+        for row in launched(n, (10 * n, 10 * n + 1), (10 * n + 5, 10 * n + 9), process="100", owner="100")
+    ]
+    two = [
+        row
+        for n in range(5)
+        for row in launched(n, (10 * n + 2, 10 * n + 3), (10 * n + 7, 10 * n + 9), process="200", owner="200")
+    ]
+    rows = [*one, *two, kernel(90, 95, 77, owner="100")]
+    assert found(rows[::-1] if turned else rows, columns) == [
+        *[pair for n in range(5) for pair in (("100", 10 * n), ("200", 10 * n + 2))],
+        ("100", None),
+    ]
+
+
+def test_a_named_process_need_not_have_recorded_anything() -> None:
+    rows = [*launched(1, (0, 1), (5, 9), process="100", owner="100"), kernel(10, 20, 1, owner="300")]
+    assert found(rows) == [("100", 0), ("300", None)]
+
+
+def test_streams_with_and_without_a_named_process() -> None:
+    rows = [
+        *launched(1, (0, 1), (5, 9), process="100", owner="100"),
+        *launched(2, (10, 11), (15, 19), process="200", device=1),
+        *launched(1, (20, 21), (25, 29), process="200", device=1),
+    ]
+    assert found(rows) == [("100", 0), ("200", 10), ("200", 20)]
+
+
+def test_a_repeated_correlation_within_a_named_process_is_the_latest_one() -> None:
+    rows = [
+        *launched(1, (0, 1), (5, 9), owner="9"),
+        *launched(1, (10, 11), (15, 19), owner="9"),
+        call(LAUNCH, 12, 13, correlation=1, process="8"),
+    ]
+    assert found(rows) == [("9", 0), ("9", 10)]
+
+
+def test_a_thousand_processes_on_one_device() -> None:
+    rows = [
+        row
+        for n in range(1000)
+        for row in launched(n % 7, (10 * n, 10 * n + 1), (10 * n + 5, 10 * n + 9), process=str(n), owner=str(n))
+    ]
+    assert found(rows) == [(str(n), 10 * n) for n in range(1000)]

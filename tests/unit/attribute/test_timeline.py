@@ -17,6 +17,8 @@ from tests.unit.attribute.hand_made import (
     mark,
     memset,
     operator,
+    os_call,
+    sample,
     trace,
     work,
 )
@@ -100,6 +102,33 @@ def test_each_device_of_each_process_is_a_timeline() -> None:
     assert len(timelines) == 4
     assert len({line.id for line in timelines}) == 4
     assert [line.unlinked_activities for line in timelines if line.device == 3] == [1]
+
+
+def test_several_devices_of_one_process_and_several_processes_on_one_device() -> None:
+    """With a named process for each stream, each (process, device) has the steps and the gaps that are its own."""
+    rows = []
+    for process, device, shift in (("100", 0, 0), ("100", 1, 2), ("200", 0, 4)):
+        for n in range(4):
+            call_ns, kernel_ns = (20 * n + shift, 20 * n + shift + 1), (20 * n + shift + 3, 20 * n + 19)
+            number = n + 10 * device
+            rows += launched(number, call_ns, kernel_ns, process=process, device=device, owner=process)
+        rows += [mark(n, 20 * n, 20 * n + 20, process=process) for n in range(4)] if device == 0 else []
+    lines = attribute(trace(rows)).timelines
+    assert [(line.process, line.device, line.kernel_sum_ns) for line in lines] == [
+        ("100", 0, 48),
+        ("100", 1, 42),
+        ("200", 0, 36),
+    ]
+    for line in lines:
+        assert [step.name for step in line.steps] == ["ProfilerStep#1", "ProfilerStep#2", "ProfilerStep#3"]
+        assert (line.start_ns, line.end_ns, line.unlinked_activities) == (19, 79, 0)
+        assert line.idle["launch_latency"] == 6
+
+
+def test_waits_of_the_profilers_own_threads_are_no_lead_in() -> None:
+    rows = [os_call("poll", -500, 900, thread="2"), sample("main", -20, -10), *launched(1, (0, 1), (5, 9))]
+    (timeline,) = attribute(trace(rows)).timelines
+    assert (timeline.lead_in_ns, timeline.lead_out_ns) == (25, 0)
 
 
 def test_the_header_names_the_device() -> None:
