@@ -91,6 +91,24 @@ class GraphLaunch:
 
 
 @dataclass(frozen=True)
+class Collective:
+    """A collective of `members`, which are ranks: its kernel starts on each when the stream is ready for it, and ends
+    on all of them `transfer_ns` after the last has started. Calls of one `group` meet in their order.
+    """
+
+    name: str
+    kernel: str
+    group: str
+    members: tuple[int, ...]
+    transfer_ns: int
+    stream: int = 13
+    call_ns: int = 7_000
+    latency_ns: int = 2_000
+    queue_ns: int = 900
+    arguments: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True)
 class Copy:
     """A copy call. `kind` is HtoD, DtoH, DtoD or PtoP. A blocking one returns `return_ns` after the copy ended.
     `function` is the call's name without the vendor's prefix.
@@ -203,6 +221,7 @@ Action: TypeAlias = (
     | Loader
     | Launch
     | GraphLaunch
+    | Collective
     | Copy
     | Memset
     | Synchronize
@@ -257,7 +276,7 @@ class Workload:
     vendor: str = "cuda"
 
 
-LAUNCHING = (Launch, GraphLaunch, Copy, Memset)
+LAUNCHING = (Launch, GraphLaunch, Collective, Copy, Memset)
 NESTING = (Operator, Annotation, Frame, Loader)
 
 

@@ -35,7 +35,8 @@ class Style:
     """How a file is written: categories of 2021 or of today, a list or an object, `compact`, `kineto` or `pretty` text.
 
     `absolute` puts the epoch into every timestamp; else they are small and `baseTimeNanoseconds` carries it.
-    `shuffled` is the seed of a shuffle of the rows.
+    `shuffled` is the seed of a shuffle of the rows. `epoch_ns` is the absolute time of the machine's beginning, and
+    `header` what else stands at the top level.
     """
 
     old_names: bool = False
@@ -46,6 +47,8 @@ class Style:
     extras: bool = True
     numbers_as_text: bool = False
     shuffled: int | None = None
+    epoch_ns: int = EPOCH_NS
+    header: tuple[tuple[str, object], ...] = ()
 
 
 class Numbers(Protocol):
@@ -206,9 +209,15 @@ def frame(style: Style, base_ns: int, devices: Iterable[int]) -> tuple[str, str]
     if style.top_level_list:
         return "[\n", "\n]\n"
     properties = [{"id": d, "name": "Simulated GPU", "totalGlobalMem": 85_000_000_000, "numSms": 132} for d in devices]
-    head = {"schemaVersion": 1, "deviceProperties": properties, "record_shapes": 1, "displayTimeUnit": "ms"}
+    head: dict[str, object] = {
+        "schemaVersion": 1,
+        "deviceProperties": properties,
+        "record_shapes": 1,
+        "displayTimeUnit": "ms",
+    }
     if base_ns:
         head["baseTimeNanoseconds"] = base_ns
+    head |= dict(style.header)
     return json.dumps(head)[:-1] + ',\n"traceEvents": [\n', '\n],\n"traceName": "simulated.pt.trace.json"\n}\n'
 
 
@@ -216,8 +225,8 @@ def write(machine: Machine, path: Path, style: Style | None = None) -> None:
     """Writes a recording; a path that ends in .gz is compressed."""
     style = style or Style()
     devices = [d for process in machine.processes for d in process.program.devices]
-    head, tail = frame(style, 0 if style.absolute else EPOCH_NS, devices)
+    head, tail = frame(style, 0 if style.absolute else style.epoch_ns, devices)
     separator = "," if style.layout == "compact" else ",\n  "
-    renderer = Renderer(style, Plain(EPOCH_NS if style.absolute else 0))
+    renderer = Renderer(style, Plain(style.epoch_ns if style.absolute else 0))
     data = (head + separator.join(event_texts(machine, renderer)) + tail).encode()
     path.write_bytes(gzip.compress(data, 1, mtime=0) if path.suffix == ".gz" else data)

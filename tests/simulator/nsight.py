@@ -54,6 +54,7 @@ class Export:
         shuffled: Seed of a shuffle of the rows.
         environment: Variables of the recorded process.
         diagnostics: Messages of the profiler, by severity.
+        epoch_ns: The absolute time of the machine's beginning.
     """
 
     schema: Version = (3, 25, 0)
@@ -68,6 +69,7 @@ class Export:
     shuffled: int | None = None
     environment: tuple[tuple[str, str], ...] = ()
     diagnostics: tuple[tuple[int, str], ...] = ((INFORMATION, "CUDA injection initialized successfully."),)
+    epoch_ns: int = EPOCH_NS
 
 
 EXPORTS: Final = (
@@ -114,18 +116,27 @@ class Exporter:
             self._range(row)
 
     def _put(self, table: str, row: Row, **values: object) -> None:
-        where = {"start": self.time(row.start), "end": self.time(row.end), "globalTid": global_tid(row.pid, row.tid)}
+        where: Record = {
+            "start": self.time(row.start),
+            "end": self.time(row.end),
+            "globalTid": global_tid(row.pid, row.tid),
+        }
         self.tables[table].append(where | values)
 
     def _call(self, row: Row) -> None:
         name = row.name
         if self.export.suffixes and row.category == "cuda_runtime":
             name += SUFFIXES.get(name.removeprefix("cuda"), "_v3020")
-        link = {"correlationId": row.correlation, "nameId": self.names(name), "returnValue": 0}
+        link: Record = {"correlationId": row.correlation, "nameId": self.names(name), "returnValue": 0}
         self._put("CUPTI_ACTIVITY_KIND_RUNTIME", row, eventClass=int(row.category == "cuda_driver"), **link)
         kind = SYNC_KINDS.get(row.name.removeprefix("cuda"))
         if kind is not None:
-            record = {"start": self.time(row.start), "end": self.time(row.end), "contextId": 1, "syncType": kind}
+            record: Record = {
+                "start": self.time(row.start),
+                "end": self.time(row.end),
+                "contextId": 1,
+                "syncType": kind,
+            }
             record |= {"deviceId": next(d for d, pid in self.process_of_device.items() if pid == row.pid)}
             record |= {"streamId": 7 if kind in (2, 3) else ALL_STREAMS, "globalPid": global_tid(row.pid, 0)}
             record |= {"correlationId": row.correlation, "eventId": ALL_STREAMS, "eventSyncId": 0}
@@ -144,7 +155,7 @@ class Exporter:
 
     def activity(self, row: Row) -> None:
         """A row of device work, in its table."""
-        place = {"start": self.time(row.start), "end": self.time(row.end), "deviceId": row.pid, "contextId": 1}
+        place: Record = {"start": self.time(row.start), "end": self.time(row.end), "deviceId": row.pid, "contextId": 1}
         place |= {"greenContextId": 0, "streamId": row.tid, "correlationId": row.correlation}
         place["globalPid"] = global_tid(self.process_of_device[row.pid], 0)
         if row.category == "gpu_memcpy":
@@ -187,7 +198,7 @@ class Exporter:
                 gpu = {"vmId": HOST_VM, "id": device, "name": "Simulated GPU", "smCount": 132}
                 self.tables["TARGET_INFO_GPU"].append(gpu | {"totalMemory": 85_000_000_000, "uuid": f"gpu-{device}"})
         if export.start_time:
-            start = {"utcEpochNs": EPOCH_NS - export.earlier_ns, "systemClockNs": 38_133_239_887}
+            start = {"utcEpochNs": export.epoch_ns - export.earlier_ns, "systemClockNs": 38_133_239_887}
             self.tables["TARGET_INFO_SESSION_START_TIME"].append(start | {"utcTime": "", "localTime": ""})
         for severity, text in export.diagnostics:
             message = {"timestamp": 0, "timestampType": 1, "source": 3, "severity": severity, "text": text}
