@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
     from perfkit.ingest.source import Content
     from perfkit.model.columns import Column
+    from perfkit.model.kernel_profile import KernelReport
     from perfkit.model.trace import Trace
 
-__all__ = ["FORMATS", "FORMATS_READ", "Format", "TraceReader", "format_of"]
+__all__ = ["FORMATS", "FORMATS_READ", "Format", "KernelReader", "TraceReader", "format_of"]
 
 
 class TraceReader(Protocol):
@@ -30,6 +31,23 @@ class TraceReader(Protocol):
             progress: Called with the bytes read so far and in total (or None), some ten times a second.
 
         Raises:
+            UnknownFormatError: It is not what its head promised.
+            UnreadableTraceError: Nothing of it can be read.
+        """
+
+
+class KernelReader(Protocol):
+    """What the module of a format of measured kernels, without a timeline, offers as ``read_kernels``."""
+
+    def __call__(self, content: Content, progress: Callable[[int, int | None], None] | None) -> KernelReport:
+        """Read a report to its end.
+
+        Args:
+            content: The opened file, its head already read.
+            progress: Called with the bytes read so far and in total (or None), some ten times a second.
+
+        Raises:
+            MissingExtraError: A package that reads it is not installed.
             UnknownFormatError: It is not what its head promised.
             UnreadableTraceError: Nothing of it can be read.
         """
@@ -54,6 +72,11 @@ class Format(NamedTuple):
     def trace_reader(self) -> TraceReader:
         """Import the reader of a format that holds a timeline."""
         reader: TraceReader = importlib.import_module(self.module).read_trace
+        return reader
+
+    def kernel_reader(self) -> KernelReader:
+        """Import the reader of a format that holds kernels."""
+        reader: KernelReader = importlib.import_module(self.module).read_kernels
         return reader
 
 
