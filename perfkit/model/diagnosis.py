@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from perfkit.model.advice import Advice
     from perfkit.model.attribution import Attribution
-    from perfkit.model.trace import Defect, Device
+    from perfkit.model.trace import Defect, Device, Trace
 
 __all__ = ["Diagnosis", "TraceSummary"]
 
@@ -25,6 +25,21 @@ class TraceSummary(NamedTuple):
     events: int
     defects: tuple[Defect, ...]
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, trace: Trace) -> TraceSummary:
+        """Keep what a reader needs to know of a trace, without its events."""
+        return cls(
+            path=trace.path,
+            format=trace.format,
+            epoch_ns=trace.epoch_ns,
+            clock=trace.clock,
+            hardware=trace.devices,
+            rank=trace.rank,
+            world_size=trace.world_size,
+            events=trace.events,
+            defects=trace.defects,
+        )
 
 
 class Diagnosis(NamedTuple):

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 __all__ = [
+    "BEFORE_RECORDING",
     "COLLECTIVE_KINDS",
     "OTHER_ROW",
+    "WAITING",
     "CollectiveRuns",
     "Duplicate",
     "Failure",
@@ -49,9 +51,16 @@ COLLECTIVE_KINDS: Final = (
     "send_recv",
     "send",
     "recv",
+    "peer_copy",
     "unknown",
 )
-"""What a run of a collective can be; ``unknown`` is communication whose name does not say."""
+"""What a run of a collective can be: ``peer_copy`` is a copy between devices, ``unknown`` a name that does not say."""
+
+WAITING: Final = "waiting_for_ranks"
+"""The bucket of exposed communication in which some member had not yet arrived; the rest keeps its busy class."""
+
+BEFORE_RECORDING: Final = "before_recording"
+"""The bucket of time before the first activity on a rank's device, from the first one on any member's."""
 
 OTHER_ROW: Final = "(other)"
 """Name of the row into which the smallest rows of a table were summed."""
@@ -78,7 +87,7 @@ class CollectiveRuns(NamedTuple):
 
     Attributes:
         groups: The process groups that occur.
-        buckets: Names of the columns of ``before_ns``: busy classes and idle causes.
+        buckets: Names of the columns of ``since_ns``: busy classes and idle causes.
         kind: Index into COLLECTIVE_KINDS, int8.
         group: Index into ``groups``, int32.
         bytes: Size of the message as collective benchmarks count it (the larger of a rank's input and output); -1 where
@@ -89,11 +98,12 @@ class CollectiveRuns(NamedTuple):
         stream: Stream of the device, int32; -1 where the trace does not say.
         exposed_ns: The part of the timeline's exposed communication, within its window, that this run owns: of runs
             that overlap the one begun first. The sum over all runs and ``left_out_exposed_ns`` is the timeline's.
-        before_ns: ``[n, len(buckets)]``: the time from the end of all runs begun earlier (or from the start of the
-            device's recording) to the start of this one, by bucket; each row sums to that time, 0 where runs overlap.
+        since_ns: ``[n, len(buckets)]``: the time from the start of the run before (of the first one: from the device's
+            first activity) to the start of this one, by bucket; each row sums to that time.
         piece_run: ``[m]``, int32, ascending: the owner of each stretch of exposed communication below.
-        piece_start_ns: ``[m]``: where the stretch begins. Stretches are disjoint and ascending.
-        piece_end_ns: ``[m]``: where it ends. The stretches of a run sum to its ``exposed_ns``.
+        piece_start_ns: ``[m]``: where the stretch begins. Stretches are disjoint and ascending, and not limited to the
+            window: those of a run that lie in it sum to its ``exposed_ns``.
+        piece_end_ns: ``[m]``: where it ends.
         window_start_ns: Start of the timeline's window.
         window_end_ns: End of it.
         left_out: Runs that were not kept since there were too many.
@@ -110,7 +120,7 @@ class CollectiveRuns(NamedTuple):
     end_ns: Ints
     stream: NDArray[np.int32]
     exposed_ns: Ints
-    before_ns: Ints
+    since_ns: Ints
     piece_run: NDArray[np.int32]
     piece_start_ns: Ints
     piece_end_ns: Ints
@@ -122,7 +132,7 @@ class CollectiveRuns(NamedTuple):
     @property
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """The columns by name, as `numpy.savez` takes them; the other attributes are plain values."""
-        names = ("kind", "group", "bytes", "sequence", "start_ns", "end_ns", "stream", "exposed_ns", "before_ns")
+        names = ("kind", "group", "bytes", "sequence", "start_ns", "end_ns", "stream", "exposed_ns", "since_ns")
         return {name: getattr(self, name) for name in (*names, "piece_run", "piece_start_ns", "piece_end_ns")}
 
 
@@ -258,8 +268,8 @@ class LateArrival(NamedTuple):
         at_ns: When the rank arrived, relative to the epoch of its own trace.
         late_ns: How much later than the last but one.
         wait_ns: What the others waited for it, summed over them.
-        bucket: The busy class or idle cause in which it spent most time beyond what the others did, since the call of a
-            collective before.
+        bucket: The busy class, idle cause, WAITING or BEFORE_RECORDING in which it spent most time beyond what the
+            others did, since the call of this group before; empty where it spent none.
         bucket_ns: That time beyond the median of the others.
     """
 
@@ -284,7 +294,8 @@ class Straggler(NamedTuple):
         delay_ns: What the job lost to it: how much later than the last but one it came, summed over those calls.
         late: Collectives to which it came last.
         calls: Collectives that it took part in.
-        bucket: The busy class or idle cause in which it spent most time beyond what the others did before those calls.
+        bucket: The busy class, idle cause, WAITING or BEFORE_RECORDING in which it spent most time beyond what the
+            others did before those calls; empty where it spent none.
         bucket_ns: That time beyond the median of the other members, summed over those calls.
         worst: The call that waited longest for it.
         evidence: Sentences with numbers; names from the trace stand between backticks.
