@@ -18,6 +18,14 @@ MESSAGES: Final = {
     "no_events": "the trace holds no events with a duration: was the profiler's active window ever reached?",
     "broken_header": "the part of the file outside the events is not JSON: reading goes on at the next value",
     "unreadable_header": "values of the header that are not JSON: left out",
+    # Databases.
+    "damaged_table": "tables with damaged pages: their rows up to there were read",
+    "wrong_type": "values that are not of the type of their column: read as absent",
+    "long_text": "texts over 1 MiB: cut there",
+    "profiler_diagnostic": "the profiler itself warns",
+    "no_gpu_activity": "no activity of a GPU was recorded",
+    "graph_level_capture": "launches of CUDA graphs recorded as a whole: the kernels inside are not known; record with "
+    "`--cuda-graph-trace=node`",
     # Syntax.
     "truncated_event": "the last event breaks off: left out",
     "broken_event": "events that are not JSON: left out, reading goes on at the next one",

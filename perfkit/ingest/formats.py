@@ -83,6 +83,7 @@ class Format(NamedTuple):
 _JSON: Final = rb"(?:\xef\xbb\xbf)?\s*"
 
 FORMATS: Final = (
+    Format("nsight-systems", "timeline", rb"SQLite format 3\0", "perfkit.ingest.nsight_systems", "Nsight Systems"),
     Format("torch-profiler", "timeline", _JSON + rb"[\[{]", "perfkit.ingest.torch_profiler", "PyTorch Profiler"),
 )
 """All formats; the first match wins, so the general ones come last."""

@@ -112,6 +112,11 @@ class Rows:
         self._parts: dict[str, list[NDArray[Any]]] = {}
         self._lengths: list[int] = []
 
+    @property
+    def count(self) -> int:
+        """Return how many rows there are so far."""
+        return sum(self._lengths)
+
     def wants(self, *names: str) -> bool:
         """Tell whether one of these columns is wanted."""
         return any(name in self._missing for name in names)
