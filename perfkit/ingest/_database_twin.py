@@ -42,15 +42,15 @@ _TABLES: Final = """
 class Database:
     """An SQLite file read with the standard library, as `perfkit.ingest.database` has it."""
 
-    def __init__(self, path: str, progress: Callable[[int, int | None], None] | None) -> None:
-        """Open the file and read which tables there are."""
-        self._path = path
+    def __init__(self, path: str, progress: Callable[[int, int | None], None] | None, label: str) -> None:
+        """Open the file, which messages call by its label, and read which tables there are."""
+        self._label = label
         self._progress = progress
         self._told = time.monotonic()
         self._read_bytes = 0
         self._numbers: dict[bytes, int] = {}
         self._defects: Counter[tuple[str, str]] = Counter()
-        self._connection = _connect(path)
+        self._connection = _connect(path, label)
         try:
             self.tables = self._list_tables()
             self._size_bytes = Path(path).stat().st_size
@@ -101,7 +101,7 @@ class Database:
             for table, column in self._connection.execute(_TABLES):
                 found.setdefault(table.decode("utf-8", "replace"), []).append(column.decode("utf-8", "replace"))
         except sqlite3.Error as error:
-            raise _unreadable(self._path, error) from error
+            raise _unreadable(self._label, error) from error
         return {table: tuple(columns) for table, columns in found.items() if not table.startswith("sqlite_")}
 
     def _read(self, table: str, integers: list[str], texts: list[str]) -> tuple[int, Columns]:
@@ -187,23 +187,23 @@ class Database:
             self._progress(self._read_bytes, self._size_bytes)
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def _connect(path: str, label: str) -> sqlite3.Connection:
     """Open a file for reading only; immutable: no lock, and no journal is looked for or made."""
     try:
         import sqlite3
     except ImportError as error:
-        message = f"{path} is an SQLite database, and this Python was built without sqlite3: install one that has it"
+        message = f"{label} is an SQLite database, and this Python was built without sqlite3: install one that has it"
         raise UnreadableTraceError(message) from error
     try:
         connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     except sqlite3.Error as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(label, error) from error
     connection.text_factory = bytes
     return connection
 
 
-def _unreadable(path: str, error: sqlite3.Error) -> UnreadableTraceError:
-    return UnreadableTraceError(f"{path} cannot be read as an SQLite database ({error}): export or copy it again")
+def _unreadable(label: str, error: sqlite3.Error) -> UnreadableTraceError:
+    return UnreadableTraceError(f"{label} cannot be read as an SQLite database ({error}): export or copy it again")
 
 
 def _quoted(name: str) -> str:

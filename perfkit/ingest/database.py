@@ -67,11 +67,12 @@ class Database(Protocol):
         """Close the file."""
 
 
-def open_database(path: str, progress: Callable[[int, int | None], None] | None = None) -> Database:
+def open_database(path: str, progress: Callable[[int, int | None], None] | None = None, *, label: str = "") -> Database:
     """Open an SQLite file as it lies on disk: read-only, and no journal beside it is looked at or made.
 
     Args:
         path: Where it lies.
+        label: What messages call it, if not by its path.
         progress: Called some ten times a second, while a table is read, with the bytes read so far and in total, which
             may be estimates.
 
@@ -80,4 +81,4 @@ def open_database(path: str, progress: Callable[[int, int | None], None] | None 
     """
     from perfkit.ingest import _database_twin
 
-    return _database_twin.Database(path, progress)
+    return _database_twin.Database(path, progress, label or path)

@@ -27,7 +27,6 @@ _UNPACK: Final = "unpack it, and give the trace inside"
 # A pattern of the first bytes, what such a file is, and what to do about it; the first match wins.
 _SIGNATURES: Final = (
     (rb"version https://git-lfs\.github\.com/", "a git-LFS pointer, not the file itself", "run `git lfs pull`"),
-    (rb"SQLite format 3\0", "an SQLite database, as `nsys export` writes", _RECORD),
     (rb"NVR\0", "an Nsight Compute report (.ncu-rep)", _RECORD),
     (rb"PK\x03\x04.*data\.pkl", "a PyTorch checkpoint, which holds weights and no trace", _RECORD),
     (rb"PK\x03\x04", "a zip archive", _UNPACK),

@@ -77,7 +77,7 @@ def read_database(
     defects = DefectList()
     for kind, offset in compression:
         defects.add(kind, 1, offset)
-    with open_database(path, progress) as database:
+    with open_database(path, progress, label=label) as database:
         if not _KNOWN & database.tables.keys():
             raise _foreign(label, database)
         session = read_session(database, defects)

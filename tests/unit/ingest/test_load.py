@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -138,7 +139,6 @@ def zip_of_a_checkpoint() -> bytes:
     ("content", "says"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "git lfs pull"),
-        (b"SQLite format 3\0" + bytes(100), "SQLite"),
         (b"NVR\0\2\0", "Nsight Compute"),
         (zip_of_a_checkpoint(), "checkpoint"),
         (b"PK\x03\x04" + bytes(100), "zip"),
@@ -173,6 +173,14 @@ def test_files_that_are_no_traces(content: bytes, says: str, pack: Any, tmp_path
     assert message.startswith(str(path))
     assert "PyTorch Profiler" in message
     assert message.isprintable()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_database_of_which_nothing_can_be_read(pack: Any, tmp_path: Path) -> None:
+    path = tmp_path / "report.sqlite"
+    path.write_bytes(pack(b"SQLite format 3\0" + bytes(100)))
+    with pytest.raises(UnreadableTraceError, match=rf"\A{re.escape(str(path))} cannot be read as an SQLite database"):
+        ingest.load(path)
 
 
 def test_a_trace_that_is_compressed_twice() -> None:
