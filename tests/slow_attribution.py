@@ -340,7 +340,7 @@ class Trace:
             if is_activity(row):
                 self.activities[row.pid, str(row.args.get("device", row.pid))].append(row)
         for rows in self.activities.values():
-            rows.sort(key=lambda r: (r.start, r.correlation))
+            rows.sort(key=lambda r: (r.start, r.correlation < 0, r.correlation))
         calls = [r for r in self.rows if is_call(r)]
         self.owners = link(self.activities, calls)
         by_thread = collections.defaultdict(list)
@@ -364,7 +364,7 @@ class Trace:
         return first
 
     def steps(self, key: tuple[str, str]) -> list[tuple[str, int, int]]:
-        """The device-side steps of a timeline as (name, start, end), without the first unless it is alone."""
+        """The device-side steps of a timeline as (name, start, end), without the first mark's unless it is alone."""
         owner = self.owners[key]
         marks = [r for r in self.rows if is_annotation(r) and STEP_MARK.match(r.name) and r.pid == owner]
         marks.sort(key=lambda r: r.start)
@@ -383,7 +383,7 @@ class Trace:
             start = bound if bound is not None else min(a.start for a in activities)
             bound = max([start, *(a.end for a in activities)])
             steps.append((mark.name, start, bound))
-        return steps[1:] if len(steps) > 1 else steps
+        return steps[1:] if len(steps) > 1 and launched[1] else steps
 
     def explain(self, gap_start: int, g: Row, on_device: list[Row]) -> dict[str, int]:
         """The ns of the gap from `gap_start` to the start of `g`, by cause."""

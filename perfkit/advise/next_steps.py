@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["propose"]
 
 FEW_STEPS: Final = 3
-HOST_CAUSES: Final = frozenset({"synchronization", "operator_dispatch", "launch_overhead", "host_compute", "python"})
+HOST_CAUSES: Final = frozenset(
+    {"synchronization", "operator_dispatch", "launch_overhead", "host_compute", "os_wait", "python"}
+)
 
 
 def propose(attribution: Attribution, timeline: Timeline | None, findings: Sequence[Finding]) -> tuple[str, ...]:

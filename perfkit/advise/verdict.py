@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.loss import subject
-from perfkit.model.quantity import duration, percent
+from perfkit.model.quantity import count, duration, percent
 
 if TYPE_CHECKING:
     from perfkit.model.advice import Finding
@@ -62,6 +62,10 @@ def nothing_to_win(timeline: Timeline) -> str:
 
 def nothing_recorded(attribution: Attribution) -> str:
     """Say that there is no time to attribute."""
-    if any(timeline.activities for timeline in attribution.timelines):
+    found = [timeline for timeline in attribution.timelines if timeline.activities]
+    if any(timeline.window_kind == "steps" for timeline in found):
         return "Nothing ran within the recorded steps: look at the whole recording with `--window device-span`."
+    if found:
+        activities = count(sum(timeline.activities for timeline in found), "device activity", "device activities")
+        return f"The trace holds {activities} of no length: there is no time to attribute."
     return "The trace holds no activity whose time could be attributed."

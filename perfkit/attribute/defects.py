@@ -2,91 +2,158 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from perfkit.attribute.host import CODE, Host
+from perfkit.attribute.mixed import repeated_launches
+from perfkit.model.quantity import percent
 from perfkit.model.trace import Category, Defect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from perfkit.attribute.timeline import Reading
+
+    Ints = NDArray[np.int64]
+    Counted = tuple[str, int, str]
 
 __all__ = ["find_defects"]
 
+SILENCE_THAT_MATTERS: Final = 0.01
+"""Part of a timeline's window from which on the silence of its host is worth a word."""
+
+LONGEST_NAME: Final = 60
+
+HOW_TO_RECORD: Final = {
+    "nsight-systems": (
+        "was `--trace=cuda` given, and may this user profile?",
+        "record with `--trace=cuda,nvtx,osrt --sample=process-tree` to see more of the host",
+    )
+}
+"""Format to what to ask where no device activity was recorded, and how to see more of the host."""
+IN_PYTORCH: Final = (
+    "was ProfilerActivity.CUDA on, and may this user profile?",
+    "record with with_stack=True to see Python code",
+)
+
 
 def find_defects(host: Host, readings: Sequence[Reading]) -> tuple[Defect, ...]:
-    """Return the defects that show only once activities, launches and threads are put together."""
-    counted = [*activity_defects(host), *silence(host, readings)]
+    """Return the defects that show only once activities, launches, steps and threads are put together."""
+    counted = [*activity_defects(host), *launch_defects(host), *empty_steps(readings), *silence(host, readings)]
     return tuple(Defect(kind, count, -1, message) for kind, count, message in counted if count)
 
 
-def activity_defects(host: Host) -> Iterator[tuple[str, int, str]]:
-    """Count activities that overlap on one stream, have no launch, or start before it."""
+def activity_defects(host: Host) -> Iterator[Counted]:
+    """Count activities that overlap on one stream, or cannot have lasted as long as they say; each with an example."""
     activities, calls = host.work.activities, host.work.calls
     if not len(activities.row):
         lost = int(calls.launches.sum())
-        yield (
-            "no_device_activity",
-            lost,
-            f"{lost:,} launches but no device activity: was ProfilerActivity.CUDA on, and may this user profile?",
-        )
+        question, _ = HOW_TO_RECORD.get(host.work.trace.format, IN_PYTORCH)
+        yield "no_device_activity", lost, f"{lost:,} launches but no device activity: {question}"
         return
     order = np.argsort(activities.track, kind="stable")
     track, start, end = activities.track[order], activities.start[order], activities.end[order]
     first = np.flatnonzero(np.append(True, track[1:] != track[:-1]))
     reach = np.concatenate([np.maximum.accumulate(part) for part in np.split(end, first[1:])])
-    overlaps = int(((start[1:] < reach[:-1]) & (track[1:] == track[:-1])).sum())
+    overlaps = order[np.flatnonzero((start[1:] < reach[:-1]) & (track[1:] == track[:-1])) + 1]
     yield (
         "overlapping_activities",
-        overlaps,
-        f"{overlaps:,} activities start before the one before them on their stream ends",
+        len(overlaps),
+        f"{len(overlaps):,} activities start before the one before them on their stream ends"
+        f"{example(host, activities.row[overlaps])}",
     )
-    orphans = int((activities.call < 0).sum())
-    yield (
-        "activities_without_launch",
-        orphans,
-        f"{orphans:,} of {len(activities.row):,} activities have no launch in the recording: "
-        "they count as busy, the gaps before them as unattributed",
-    )
-    launching = np.flatnonzero(calls.with_activity | (calls.launches & (calls.correlation >= 0)))
-    key = np.stack([calls.process[launching].astype(np.int64), calls.correlation[launching]])
-    repeated = len(launching) - np.unique(key, axis=1).shape[1]
-    yield (
-        "repeated_correlation",
-        repeated,
-        f"{repeated:,} launches bear the correlation of another: activities go to the latest one before them",
-    )
-    impossible = int(activities.impossible.sum())
+    impossible = np.flatnonzero(activities.impossible)
     yield (
         "impossible_duration",
-        impossible,
-        f"{impossible:,} activities end after a synchronization that waited for them: taken as no time at all",
+        len(impossible),
+        f"{len(impossible):,} activities end after a synchronization that waited for them: taken as no time at all"
+        f"{example(host, activities.row[impossible])}",
     )
-    linked = activities.call >= 0
-    early = int((activities.start[linked] < calls.start[activities.call[linked]]).sum()) if len(calls.row) else 0
+
+
+def launch_defects(host: Host) -> Iterator[Counted]:
+    """Count what is wrong with the links between launches and activities; each with an example."""
+    work = host.work
+    activities, calls = work.activities, work.calls
+    if not len(activities.row):
+        return
+    orphans = np.flatnonzero(activities.call < 0)
+    yield (
+        "activities_without_launch",
+        len(orphans),
+        f"{len(orphans):,} of {len(activities.row):,} activities have no launch in the recording: "
+        f"they count as busy, the gaps before them as unattributed{example(host, activities.row[orphans])}",
+    )
+    repeated = repeated_launches(calls)
+    yield (
+        "repeated_correlation",
+        len(repeated),
+        f"{len(repeated):,} launches bear the correlation of another: activities go to the latest one before them"
+        f"{example(host, calls.row[repeated])}",
+    )
+    linked = np.flatnonzero(activities.call >= 0)
+    early = linked[activities.start[linked] < calls.start[activities.call[linked]]] if len(calls.row) else linked
     yield (
         "activity_before_launch",
-        early,
-        f"{early:,} activities start before their launch: host and device clocks disagree",
+        len(early),
+        f"{len(early):,} activities start before their launch: host and device clocks disagree"
+        f"{example(host, activities.row[early])}",
+    )
+    names = ", ".join(sorted(work.processes[process] for process in work.mixed)[:3])
+    yield (
+        "shared_process_id",
+        len(work.mixed),
+        f"{len(work.mixed):,} process ids stand for several programs, such as ranks merged into one file ({names}): "
+        "give each rank's own trace",
     )
 
 
-def silence(host: Host, readings: Sequence[Reading]) -> Iterator[tuple[str, int, str]]:
-    """Count the moments at which a launching thread shows no event although the device waits for it."""
+def example(host: Host, rows: NDArray[Any]) -> str:
+    """Name the earliest of some rows and say when it was."""
+    if not len(rows):
+        return ""
+    trace = host.work.trace
+    row = int(rows[np.argmin(trace.columns["start"][rows])])
+    name = trace.strings[int(trace.columns["name"][row])]
+    shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+    return f"; first {shown!r} at {int(trace.columns['start'][row]) / 1e6:.6f} ms"
+
+
+def empty_steps(readings: Sequence[Reading]) -> Iterator[Counted]:
+    """Count the recorded steps that launched nothing on a device that has steps."""
+    empty = [(reading.timeline.id, reading.without_work) for reading in readings if reading.without_work]
+    count = sum(len(names) for _, names in empty)
+    if empty:
+        line, names = empty[0]
+        yield (
+            "steps_without_work",
+            count,
+            f"{count:,} recorded steps launched nothing on their device: they are not counted as steps there, and "
+            f"their time belongs to the next step; first {names[0][:LONGEST_NAME]!r} on {line}",
+        )
+
+
+def silence(host: Host, readings: Sequence[Reading]) -> Iterator[Counted]:
+    """Count the moments at which a launching thread shows no event although the device waits for it, if it matters."""
     silent = "unattributed_host_silent"
-    count = sum(int(reading.losses.pieces[CODE[silent]]) for reading in readings)
-    silent_ns = sum(reading.timeline.idle.get(silent, 0) for reading in readings)
-    stacks = len(host.work.trace.rows(Category.PYTHON))
-    advice = (
-        "it waits for another thread or runs unrecorded code"
-        if stacks
-        else "record with with_stack=True to see Python code"
-    )
+    lines = [
+        reading
+        for reading in readings
+        if reading.timeline.idle.get(silent, 0) >= max(1, SILENCE_THAT_MATTERS * reading.timeline.window_ns)
+    ]
+    count = sum(int(reading.losses.pieces[CODE[silent]]) for reading in lines)
+    silent_ns = sum(reading.timeline.idle[silent] for reading in lines)
+    window_ns = sum(reading.timeline.window_ns for reading in lines)
+    stacks = len(host.work.trace.rows(Category.PYTHON, Category.SAMPLE))
+    _, more = HOW_TO_RECORD.get(host.work.trace.format, IN_PYTORCH)
+    advice = "it waits for another thread or runs unrecorded code" if stacks else more
     yield (
         "host_events_missing",
         count,
-        f"at {count:,} moments ({silent_ns / 1e6:.3f} ms) the host thread to blame shows no event: {advice}",
+        f"at {count:,} moments ({silent_ns / 1e6:.3f} ms, {percent(silent_ns, window_ns)} of the window) the host "
+        f"thread to blame shows no event: {advice}",
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from perfkit.attribute.intervals import EMPTY
 from perfkit.model.columns import MISSING_INT
 
 if TYPE_CHECKING:
@@ -152,20 +153,40 @@ def matches(activities: Ends, calls: Ends, members: Ints) -> tuple[Ints, Ints]:
 def find_calls(members: Ints, calls: Ends, activities: Ends) -> Ints:
     """Return for each activity the call among ``members`` (by start) that bears its correlation, or -1.
 
-    Correlations repeat where traces were merged or a counter wrapped: then it is the latest call begun by then, and the
-    first one where none had begun.
+    Correlations repeat where traces were merged or a counter wrapped: then it is a call that bears the same External
+    id, too, and of several the latest begun by then, or the first one where none had begun.
     """
     keys, wanted = calls.correlation[members], activities.correlation
     members, keys = members[keys != MISSING_INT], keys[keys != MISSING_INT]  # so that nothing absent is found
+    found, repeats = latest_call(members, keys, calls, wanted, activities.start)
+    named = np.flatnonzero(activities.external > 0) if repeats else EMPTY
+    if len(named):
+        both = pairs(
+            np.concatenate((keys, wanted[named])), np.concatenate((calls.external[members], activities.external[named]))
+        )
+        better, _ = latest_call(members, both[: len(keys)], calls, both[len(keys) :], activities.start[named])
+        found[named] = np.where(better >= 0, better, found[named])
+    return found
+
+
+def pairs(one: Ints, other: Ints) -> Ints:
+    """Return a number for each pair of values, the same for equal pairs."""
+    first, second = np.unique(one, return_inverse=True)[1], np.unique(other, return_inverse=True)[1]
+    return first * (int(second.max(initial=0)) + 1) + second
+
+
+def latest_call(members: Ints, keys: Ints, calls: Ends, wanted: Ints, start: Ints) -> tuple[Ints, bool]:
+    """Return the latest call of each wanted key begun by ``start`` (-1: none of that key), and whether keys repeat."""
     if not len(members):
-        return np.full(len(wanted), -1, np.int64)
+        return np.full(len(wanted), -1, np.int64), False
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    if (keys[1:] == keys[:-1]).any():
+    repeats = bool((keys[1:] == keys[:-1]).any())
+    if repeats:
         # A (correlation, place in time) pair is one integer.
         code = np.cumsum(np.append(0, keys[1:] != keys[:-1])) * len(members)
-        begun = np.searchsorted(calls.start[members], activities.start, "right") - 1
+        begun = np.searchsorted(calls.start[members], start, "right") - 1
         latest = np.searchsorted(code + order, code[index] + begun, "right") - 1
         index = np.where((latest >= index) & (keys[latest] == keys[index]), latest, index)
-    return np.where(keys[index] == wanted, members[order[index]], -1)
+    return np.where(keys[index] == wanted, members[order[index]], -1), repeats

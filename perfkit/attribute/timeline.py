@@ -39,6 +39,7 @@ __all__ = [
 
 ENOUGH_LINKED: Final = 0.95
 MUCH_UNATTRIBUTED: Final = 0.05
+MOSTLY: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class Reading:
     """A timeline with what later passes need: the events its idle time is owed to and the activities in its window.
 
     ``thread`` is that of a host timeline, -1 for a device. ``host`` is where the host's part of the window begins and
-    ends: a host runs ahead of its devices, so it has a window of its own.
+    ends: a host runs ahead of its devices, so it has a window of its own. ``without_work`` names the recorded steps
+    that launched nothing here.
     """
 
     timeline: Timeline
@@ -64,11 +66,15 @@ class Reading:
     dropped: tuple[str, ...]
     host: tuple[int, int]
     thread: int = -1
+    without_work: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where a window and its steps begin and end: step i is ``[edges[i], edges[i + 1])``."""
+    """Where a window and its steps begin and end: step i is ``[edges[i], edges[i + 1])``.
+
+    ``without_work`` names the recorded steps that launched nothing on the device, and so have no time of their own.
+    """
 
     kind: WindowKind
     edges: Ints
@@ -76,6 +82,7 @@ class Bounds:
     dropped: tuple[str, ...]
     only_step: bool
     host: tuple[int, int] | None = None
+    without_work: tuple[str, ...] = ()
 
 
 def devices(work: Work) -> list[Device]:
@@ -103,11 +110,15 @@ def window_bounds(work: Work, device: Device, marks: Marks, window: Literal["ste
         first = int(step[step >= 0].min(initial=len(marks)))
         before = (call >= 0) & (launch < marks.start[min(first, len(marks) - 1)])
         edges, kept = device_bounds(step, before, start, end)
-        drop = 1 if len(kept) > 1 else 0
+        # The first recorded step is the warm-up; if it launched nothing, no other one is dropped in its place.
+        drop = 1 if len(kept) > 1 and kept[0] == 0 else 0
         names = tuple(marks.names[index] for index in kept)
+        with_work = set(kept)
+        empty = tuple(name for index, name in enumerate(marks.names) if index not in with_work)
         if kept:
             host = int(marks.start[kept[drop]]), int(marks.end[kept[-1]])
-            return Bounds("steps", edges[drop:], names[drop:], names[:drop], only_step=not drop, host=host)
+            only = len(kept) == 1
+            return Bounds("steps", edges[drop:], names[drop:], names[:drop], only, host, empty)
     edges = np.array([start[0], end.max()])
     return Bounds("device-span", edges, (), (), only_step=False)
 
@@ -137,7 +148,12 @@ def read_device(
     inside = mine[(activities.start[mine] >= low) & ((activities.start[mine] < high) | (activities.end[mine] == high))]
     unlinked = int((activities.call[mine] < 0).sum())
     confidence, reason = judge(
-        bounds, idle_by_cause(total), unlinked / len(mine), impossible=bool(activities.impossible[mine].any())
+        bounds,
+        idle_by_cause(total),
+        unlinked=unlinked / len(mine),
+        in_graphs=part_in_graphs(activities, inside),
+        impossible=bool(activities.impossible[mine].any()),
+        shared=device.process in work.mixed,
     )
     lead_in, lead_out = lead_times(work, device.process, low, high)
     known = device.index != MISSING_SMALL
@@ -167,7 +183,8 @@ def read_device(
         confidence_reason=reason,
         steps=step_table(bounds.names, bounds.edges, time),
     )
-    return Reading(timeline, losses, inside, bounds.dropped, bounds.host or (low - lead_in, high + lead_out))
+    host_window = bounds.host or (low - lead_in, high + lead_out)
+    return Reading(timeline, losses, inside, bounds.dropped, host_window, without_work=bounds.without_work)
 
 
 def add_by_step(time: NDArray[np.int64], edges: Ints, pieces: Pieces) -> None:
@@ -232,18 +249,32 @@ def lead_times(work: Work, process: int, low: int, high: int) -> tuple[int, int]
     return max(0, low - int(columns["start"][rows].min())), max(0, int(columns["end"][rows].max()) - high)
 
 
-def judge(bounds: Bounds, idle: dict[str, int], unlinked: float, *, impossible: bool) -> tuple[Confidence, str]:
-    """Say how far a timeline can be trusted, and why not further."""
+def part_in_graphs(activities: Activities, inside: Ints) -> float:
+    """Return which part of the time of activities is that of graphs recorded as a whole."""
+    lasted = (activities.end - activities.start)[inside]
+    graph = activities.whole_graph[inside]
+    return max(int(lasted[graph].sum()), 1) / max(int(lasted.sum()), 1) if graph.any() else 0.0
+
+
+def judge(
+    bounds: Bounds, idle: dict[str, int], *, unlinked: float, in_graphs: float, impossible: bool, shared: bool
+) -> tuple[Confidence, str]:
+    """Say how far a timeline can be trusted, and why not further: the first doubt of the lowest confidence."""
     window_ns = int(bounds.edges[-1] - bounds.edges[0])
     unattributed = sum(ns for cause, ns in idle.items() if cause.startswith("unattributed"))
-    if impossible:
-        return "low", "some activities have durations that cannot be"
-    if bounds.only_step:
-        return "low", "only one step was recorded, so warm-up cannot be told apart"
-    if unlinked > 1 - ENOUGH_LINKED:
-        return "low", f"{unlinked:.0%} of the activities have no recorded launch"
-    if unattributed > MUCH_UNATTRIBUTED * window_ns:
-        return "medium", f"{unattributed / window_ns:.0%} of the window is unattributed"
-    if bounds.kind != "steps":
-        return "medium", "no steps were found, so the window is the device's whole span"
-    return "high", ""
+    hidden = "kernels inside CUDA graphs were not recorded: --cuda-graph-trace=node"
+    doubts: tuple[tuple[bool, Confidence, str], ...] = (
+        (impossible, "low", "some activities have durations that cannot be"),
+        (shared, "low", "several programs seem to share one process id: whose launch is whose is a guess"),
+        (bounds.only_step, "low", "only one step was recorded, so warm-up cannot be told apart"),
+        (unlinked > 1 - ENOUGH_LINKED, "low", f"{unlinked:.0%} of the activities have no recorded launch"),
+        (in_graphs > MOSTLY, "low", hidden),
+        (
+            unattributed > MUCH_UNATTRIBUTED * window_ns,
+            "medium",
+            f"{unattributed / max(window_ns, 1):.0%} of the window is unattributed",
+        ),
+        (in_graphs > 0, "medium", hidden),
+        (bounds.kind != "steps", "medium", "no steps were found, so the window is the device's whole span"),
+    )
+    return next(((confidence, reason) for doubt, confidence, reason in doubts if doubt), ("high", ""))

@@ -9,6 +9,7 @@ import numpy as np
 
 from perfkit.attribute.intervals import sort_by_start
 from perfkit.attribute.links import Ends, link
+from perfkit.attribute.mixed import mixed_processes
 from perfkit.attribute.names import Names
 from perfkit.model.columns import MISSING_INT
 from perfkit.model.trace import DEVICE_CATEGORIES, Category
@@ -24,6 +25,8 @@ __all__ = ["Activities", "Calls", "Work", "collect"]
 
 CLOCK_SKEW_NS: Final = 1_000_000
 """The clocks of host and device agree at least this well within one recording."""
+LAST: Final = np.iinfo(np.int64).max
+"""Of activities that start together, one without a correlation comes after the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,10 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Activities:
-    """Device activities, by start, then correlation.
+    """Device activities, by start, then correlation (those without one last).
 
     ``call`` is a position in Calls or -1, ``owner`` the host process or -1, ``track`` the thread column. The end of an
-    ``impossible`` one is not known, and taken to be its start.
+    ``impossible`` one is not known, and taken to be its start. A ``whole_graph`` stands for all kernels of a graph.
     """
 
     row: Ints
@@ -61,12 +64,16 @@ class Activities:
     call: Ints
     owner: NDArray[np.int32]
     communicates: NDArray[np.bool_]
+    whole_graph: NDArray[np.bool_]
     impossible: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A trace with its device activities linked to the calls that launched them."""
+    """A trace with its device activities linked to the calls that launched them.
+
+    ``mixed`` holds the processes that seem to be several programs under one id.
+    """
 
     trace: Trace
     names: Names
@@ -74,6 +81,7 @@ class Work:
     process_of_thread: NDArray[np.int32]
     calls: Calls
     activities: Activities
+    mixed: frozenset[int]
 
 
 def collect(trace: Trace) -> Work:
@@ -89,7 +97,8 @@ def collect(trace: Trace) -> Work:
     rows = trace.rows(Category.RUNTIME)
     rows = rows[sort_by_start(columns["start"][rows], rows)]
     acts = trace.rows(*DEVICE_CATEGORIES)
-    acts = acts[sort_by_start(columns["start"][acts], columns["correlation"][acts])]
+    number_of = columns["correlation"][acts]
+    acts = acts[sort_by_start(columns["start"][acts], np.where(number_of == MISSING_INT, LAST, number_of))]
     call_process = process_of_thread[columns["thread"][rows]] if len(rows) else np.empty(0, np.int32)
     act_process = process_of_thread[columns["thread"][acts]] if len(acts) else np.empty(0, np.int32)
     device = (act_process.astype(np.int64) << 32) | columns["device"][acts].astype(np.uint32)
@@ -100,7 +109,7 @@ def collect(trace: Trace) -> Work:
     impossible = outlasts_synchronization(names, activities, calls)
     activities.impossible[impossible] = True
     activities.end[impossible] = activities.start[impossible]
-    return Work(trace, names, processes, process_of_thread, calls, activities)
+    return Work(trace, names, processes, process_of_thread, calls, activities, mixed_processes(calls))
 
 
 def make_calls(names: Names, rows: Ints, process: NDArray[np.int32], used: Ints) -> Calls:
@@ -141,6 +150,7 @@ def make_activities(names: Names, rows: Ints, owner: NDArray[np.int32], call: In
         call=call,
         owner=owner,
         communicates=communicates,
+        whole_graph=names.match("device", "whole_graph", rows) & (columns["category"][rows] == Category.KERNEL),
         impossible=np.zeros(len(rows), bool),
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from perfkit.errors import UnreadableTraceError, UsageError
 from perfkit.ingest.categories import category_codes
+from perfkit.ingest.compiled import compiled
 from perfkit.ingest.defects import DefectList
 from perfkit.ingest.event_times import clock_of, ends, rows_with_a_time, shift_to_zero
 from perfkit.ingest.foreign import unknown_json
@@ -107,22 +107,12 @@ def read_trace(
 
 
 def _new_scanner(columns: Sequence[Column]) -> Scanner:
-    """Make the native scanner, or its twin in Python where there is none; PERFKIT_SCANNER forces one of them."""
-    choice = os.environ.get("PERFKIT_SCANNER", "")
-    if choice not in ("", "native", "python"):
-        message = f"PERFKIT_SCANNER is {choice!r}: it can be native or python"
-        raise UsageError(message)
+    """Make the native scanner, or its twin in Python where there is none."""
     declared = [(column.name, column.kind, column.keys, column.place) for column in columns]
-    if choice != "python":
-        try:
-            from perfkit.ingest import _scan
-        except ImportError:
-            if choice == "native":
-                message = "PERFKIT_SCANNER is native, but perfkit was installed without its native scanner"
-                raise UsageError(message) from None
-        else:
-            native: Scanner = _scan.Scanner(declared)
-            return native
+    module = compiled()
+    if module is not None:
+        native: Scanner = module.Scanner(declared)
+        return native
     from perfkit.ingest import _scan_twin
 
     twin: Scanner = _scan_twin.Scanner(declared)
@@ -185,14 +175,16 @@ def _build(
     codes, unknown, shown = category_codes(scanner.column("category"), name, strings)
     defects.add("unknown_category", unknown, detail=shown)
     start = scanner.column("start")
-    keep = rows_with_a_time(start, codes, defects)
+    texts, names = Strings(strings), name
+    keep = rows_with_a_time(start, codes, defects, lambda row: texts[int(names[row])])
 
     def kept(column: NDArray[Any]) -> NDArray[Any]:
         return column if keep is None else column[keep]
 
     name, codes, start = kept(name), kept(codes), kept(start)
     earliest_ns = shift_to_zero(start)
-    end = ends(start, kept(scanner.column("duration")), codes, defects)
+    duration = kept(scanner.column("duration"))
+    end = ends(start, duration, codes, defects, lambda row: texts[int(name[row])])
     thread, threads = threads_of(
         kept(scanner.column("process")), kept(scanner.column("thread")), strings, scanner.metadata
     )

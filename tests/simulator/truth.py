@@ -64,7 +64,7 @@ def steps_window(activities: list[Activity], marks: int) -> tuple[int, int] | No
     if not marks or not ends:
         return None
     first = 1 if 0 in ends else min(ends)
-    if first < marks:
+    if first == 1 < marks:  # a first step without work is no warm-up, and no other one is dropped in its place
         start = max(end for step, end in ends.items() if step <= first)
     else:
         start = ends.get(0, min(a.row.start for a in activities if a.step == first or 0 in ends))

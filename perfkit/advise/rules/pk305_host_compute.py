@@ -3,7 +3,8 @@
 What it does:
     Counts the time in which a device was idle while the thread that feeds it
     was inside an operator of over a millisecond that launched nothing: work
-    on CPU tensors.
+    on CPU tensors. Code outside of operators that samples of the processor
+    show to have run counts, too.
 
 Why it is slow:
     The work is on the path of the step and uses one or a few cores, while the
@@ -42,8 +43,8 @@ __all__ = ["RULE"]
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
-    """Find time lost to long operators that launch nothing."""
-    loss = largest_loss(attribution, ("host_compute",))
+    """Find time lost to long operators that launch nothing, and to code that was only sampled."""
+    loss = largest_loss(attribution, ("host_compute", "host_code"))
     if loss is None:
         return
     yield loss.finding(

@@ -10,7 +10,7 @@ from tests.diagnoses import MS, attribution, empty, host_only, loader_bound, tim
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perfkit.model.attribution import Timeline
+    from perfkit.model.attribution import Timeline, WindowKind
     from perfkit.model.diagnosis import Diagnosis
 
     Make = Callable[[], Diagnosis]
@@ -31,6 +31,17 @@ def verdict(*timelines: Timeline) -> str:
 )
 def test_verdict(diagnosis: Make, sentence: str) -> None:
     assert diagnosis().advice.verdict == sentence
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("steps", "Nothing ran within the recorded steps: look at the whole recording with `--window device-span`."),
+        ("device-span", "The trace holds 7 device activities of no length: there is no time to attribute."),
+    ],
+)
+def test_a_window_of_no_length(kind: WindowKind, sentence: str) -> None:
+    assert verdict(timeline({}, {})._replace(window_kind=kind, activities=7)) == sentence
 
 
 def test_a_busy_device_has_nothing_worth_your_time() -> None:
@@ -68,10 +79,6 @@ def test_the_same_device_number_in_two_processes_is_told_apart() -> None:
     first = timeline({"compute": 60 * MS}, {"data_loading": 40 * MS})
     second = timeline({"compute": 90 * MS}, {"data_loading": 10 * MS}, id="72/0", process="72")
     assert verdict(first, second).startswith("GPU 0 of process `71` (of 2) waits for data 40 %")
-
-
-def test_steps_in_which_nothing_ran_point_to_the_whole_recording() -> None:
-    assert "`--window device-span`" in verdict(timeline({}, {}))
 
 
 def test_without_findings_the_least_computing_device_is_the_one_spoken_of() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from perfkit.attribute import attribute
 from perfkit.attribute.work import Work, collect
 from perfkit.model.columns import DEFAULT_FIELDS
 from tests.unit.attribute.hand_made import LAUNCH, Row, annotation, call, copy, kernel, launched, operator, trace
@@ -206,3 +207,25 @@ def test_a_thousand_processes_on_one_device() -> None:
         for row in launched(n % 7, (10 * n, 10 * n + 1), (10 * n + 5, 10 * n + 9), process=str(n), owner=str(n))
     ]
     assert found(rows) == [(str(n), 10 * n) for n in range(1000)]
+
+
+def test_two_ranks_of_one_process_id_are_told_apart_by_external_id() -> None:
+    """The same correlation and the same process: the latest call before the kernel is that of the other rank."""
+    rows = [
+        call(LAUNCH, 0, 1, correlation=1, external_id=50),
+        call(LAUNCH, 2, 3, correlation=1, external_id=60, thread="2"),
+        kernel(5, 9, 1, external_id=50),
+        kernel(5, 9, 1, external_id=60, device=1),
+        kernel(15, 19, 1, external_id=70, device=1),
+        kernel(25, 29, 1, device=1),
+    ]
+    work = collect(trace(rows))
+    starts = {int(work.activities.row[at]): start_of_launch(work, at) for at in range(4)}
+    assert [starts[row] for row in range(2, 6)] == [0, 2, 2, 2]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_activities_that_start_together_one_without_correlation_does_not_decide(turned: bool) -> None:
+    rows = [*launched(1, (0, 1), (5, 9)), *launched(2, (20, 21), (25, 29)), kernel(25, 29, stream=8)]
+    (timeline,) = attribute(trace(rows[::-1] if turned else rows), window="device-span").timelines
+    assert dict(timeline.idle) == {"unattributed_host_silent": 11, "launch_overhead": 1, "launch_latency": 4}

@@ -162,6 +162,26 @@ CONFIDENCE = {
         "low",
         "have no recorded launch",
     ),
+    "some kernels hidden in graphs": (
+        steps_of([*dense(1, 85), kernel(960, 970, 84, name="CUDA graph 3")]),
+        "medium",
+        "--cuda-graph-trace=node",
+    ),
+    "most kernels hidden in graphs": (
+        [*dense(1, 20), kernel(960, 1970, 19, name="CUDA graph 3")],
+        "low",
+        "--cuda-graph-trace=node",
+    ),
+    "a kernel of such a name is none": (
+        steps_of([*dense(1, 85), kernel(960, 970, 84, name="my CUDA graph 3")]),
+        "high",
+        "",
+    ),
+    "two programs in one process": (
+        [*dense(1, 40), *[call(LAUNCH, n, n + 1, correlation=n, thread="2") for n in range(1, 41)]],
+        "low",
+        "share one process id",
+    ),
     "much of it unattributed": (
         steps_of([*dense(1, 80), *launched(85, (85, 3000), (3001, 3002))[1:], *launched(86, (86, 4000), (4001, 4002))]),
         "medium",

@@ -231,6 +231,26 @@ def test_activities_without_timestamps_are_left_out() -> None:
     assert {len(column) for column in trace.columns.values()} == {2}
 
 
+def test_defects_of_rows_name_the_first_one_in_the_file() -> None:
+    """Columns hold no offsets of rows, so the message says which event it was and when."""
+    trace = load(
+        document(
+            kernel("lost", ts=0, dur=0),
+            event("host", ts=0),
+            event("good", ts=1_700_000_000_000_000),
+            kernel("back", ts=1_700_000_000_000_002, dur=-3),
+            kernel("again", ts=1_700_000_000_000_001, dur=-3),
+            event("open", ts=1_700_000_000_000_004, dur=None),
+        )
+    )
+    assert {defect.kind: defect.message.partition(" (")[2] for defect in trace.defects} == {
+        "activity_without_timestamps": "first 'lost')",
+        "event_without_time": "first 'host')",
+        "negative_duration": "first 'back' at 0.002000 ms)",
+        "missing_duration": "first 'open' at 0.004000 ms)",
+    }
+
+
 def test_a_clock_that_starts_at_zero_is_no_defect() -> None:
     trace = load(document(kernel("first", ts=0, dur=0), event(ts=4)))
     assert names(trace) == ["first", "aten::add"]
