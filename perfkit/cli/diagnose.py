@@ -66,7 +66,8 @@ def command(
 ) -> None:
     """Say where the time of the recorded program goes.
 
-    PATH is a trace of the PyTorch Profiler (.json, .json.gz, .json.zst), a folder of such traces, or - for standard
+    PATH is a trace of the PyTorch Profiler (.json, .json.gz, .json.zst) or of Nsight Systems (.sqlite), a folder of
+    traces, or - for standard
     input.
     """
     if path == STANDARD and sys.stdin.isatty():
