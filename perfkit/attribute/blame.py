@@ -29,6 +29,9 @@ __all__ = ["Losses", "blocked", "thread_name"]
 
 ROWS_PER_CAUSE: Final = 5
 
+AT_WORK: Final = (Category.OPERATOR, Category.ANNOTATION, Category.RUNTIME, Category.PYTHON)
+"""What shows that a thread does something for the program. Samples do not: threads of drivers are sampled, too."""
+
 
 def thread_name(host: Host, thread: int) -> str:
     """Name a thread: its name where that says which it is, else its key."""
@@ -56,7 +59,8 @@ class Losses:
         trace = self.host.work.trace
         rows = python_rows(self.host, self.places, pieces, held)
         length = (pieces.end - pieces.start)[held]
-        key = trace.columns["thread"][rows].astype(np.int64) * len(trace.strings) + trace.columns["name"][rows]
+        name = np.maximum(trace.columns["name"][rows], -1) + 1  # 0 where there is none
+        key = trace.columns["thread"][rows].astype(np.int64) * (len(trace.strings) + 1) + name
         key = key * len(CODE) + pieces.cause[held]
         by_length = np.lexsort((length, key))
         ordered = key[by_length]
@@ -165,7 +169,7 @@ def blocked(host: Host, readings: Sequence[Reading]) -> Table[Blocked]:
             "allocation": host.allocations(thread),
             "compilation": host.compilations(thread),
             "initialization": host.initializations(thread),
-            "os_wait": waits_of_its_own(host, thread),
+            "os_wait": waits_of_the_program(host, thread),
         }
         for cause, rows in causes.items():
             start, end = columns["start"][rows], columns["end"][rows]
@@ -176,14 +180,18 @@ def blocked(host: Host, readings: Sequence[Reading]) -> Table[Blocked]:
     return Table(sorted(found, key=lambda entry: -entry.ns))
 
 
-def waits_of_its_own(host: Host, thread: int) -> Ints:
+def waits_of_the_program(host: Host, thread: int) -> Ints:
     """Return the operating-system calls of a thread that began outside of runtime calls and loaders, by start.
 
-    What a call of the runtime or a loader waits for in the operating system, that call is blocked by already.
+    What a call of the runtime or a loader waits for in the operating system, that call is blocked by already. A thread
+    that does nothing but wait is none of the program's: profilers and drivers have such threads.
     """
     columns = host.work.trace.columns
     rows = host.of_thread(thread, Category.OS_CALL)
-    around = np.concatenate((host.of_thread(thread, Category.RUNTIME), host.loaders(thread)))
+    calls = host.of_thread(thread, Category.RUNTIME)
+    if not len(host.of_thread(thread, *AT_WORK)):
+        return rows[:0]
+    around = np.concatenate((calls, host.loaders(thread)))
     around = around[np.argsort(columns["start"][around], kind="stable")]
     held = Layer.of("os_wait", around, columns["start"][around], columns["end"][around])
     return rows[held.holding(columns["start"][rows]) < 0]

@@ -46,13 +46,17 @@ class Names:
         return verdicts > 0
 
     def verdicts(self, section: str, group: str, names: NDArray[np.int32]) -> NDArray[np.int8]:
-        """Return 1 where the string of index ``names`` matches, else 0."""
+        """Return 1 where the string of index ``names`` matches, else 0; a negative index is no name."""
         strings = self.trace.strings
-        known = self._known.setdefault((section, group), np.full(len(strings), -1, np.int8))
+        known = self._known.get((section, group))
+        if known is None:
+            known = self._known[section, group] = np.full(len(strings) + 1, -1, np.int8)
+            known[-1] = 0  # where there is no name
+        names = np.maximum(names, -1)
         answers = known[names]
         unknown = answers < 0
         if unknown.any():
-            seen = np.zeros(len(strings), bool)
+            seen = np.zeros(len(strings) + 1, bool)
             seen[names[unknown]] = True
             search = pattern(section, group).search
             for index in np.flatnonzero(seen).tolist():

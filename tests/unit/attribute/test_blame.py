@@ -191,6 +191,8 @@ def test_waits_inside_calls_and_loaders_block_only_once() -> None:
         os_call("read", 50, 60),
         os_call("futex", 85, 90),
         os_call("poll", 0, 210, thread="2"),
+        annotation("worker", 0, 5, thread="2"),
+        os_call("poll", 0, 210, thread="3"),
     ]
     assert [(entry.thread, entry.cause, entry.ns, entry.calls) for entry in span(rows).blocked] == [
         ("thread 2", "os_wait", 210, 1),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perfkit.attribute import attribute
+from perfkit.model.columns import MISSING_SMALL
 from perfkit.model.trace import Category
 from tests.unit.attribute.hand_made import (
     LAUNCH,
@@ -190,3 +191,23 @@ def test_only_host_threads_and_very_many() -> None:
     (timeline,) = attribute(made).timelines
     assert time.process_time() - began < SOON_S
     assert timeline.busy["compute"] == 9
+
+
+def test_events_without_a_name() -> None:
+    """An absent name is no index of a string."""
+    rows = [
+        *launched(1, (0, 5), (10, 20)),
+        *launched(2, (35, 38), (42, 50)),
+        *[host(category, "", 0, 60) for category in (Category.OPERATOR, Category.ANNOTATION, Category.PYTHON)],
+        host(Category.SAMPLE, "", 20, 30),
+        host(Category.OS_CALL, "", 20, 30, thread="2"),
+    ]
+    nameless = trace(rows)
+    nameless.columns["name"][:] = MISSING_SMALL
+    attribution = attribute(nameless, window="device-span")
+    assert dict(attribution.timelines[0].idle) == {"operator_dispatch": 15, "launch_overhead": 3, "launch_latency": 4}
+    assert [(row.event, row.thread, row.ns) for row in attribution.blame] == [
+        ("", "thread 1", 15),
+        ("", "thread 1", 4),
+        ("", "thread 1", 3),
+    ]
