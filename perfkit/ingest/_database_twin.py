@@ -87,8 +87,6 @@ class Database:
         here = [column for column in dict.fromkeys(integers) if column in present]
         texts_here = [column for column in dict.fromkeys(texts) if column in present]
         rows, found = self._read(table, here, texts_here) if present else (0, {})
-        for column, kind in (*((name, "integer") for name in here), *((name, "text") for name in texts_here)):
-            self._count_wrong(table, column, kind, found[column])
         absent = {column: np.full(rows, MISSING_INT, np.int64) for column in integers if column not in present}
         absent |= {column: np.full(rows, MISSING_SMALL, np.int32) for column in texts if column not in present}
         return found | absent
@@ -127,6 +125,7 @@ class Database:
             found[name] = np.concatenate([part[place] for part in parts]) if parts else np.empty(0, dtype)
             for part in parts:
                 part[place] = found[name][:0]  # lets go of the piece
+            self._count_wrong(table, name, "integer" if place < len(integers) else "text", found[name])
         return rows, found
 
     def _batches(self, table: str, query: str) -> Iterator[list[Any]]:
@@ -162,9 +161,12 @@ class Database:
             column = tuple(text and text[:LONGEST_TEXT_BYTES] for text in column)
             distinct = dict.fromkeys(column)
         for text in distinct:
-            if text is not None:
-                numbers.setdefault(text, len(numbers))
+            if text is not None and text not in numbers:
+                numbers[text] = self._new_number(text)
         return np.array([numbers.get(text, MISSING_SMALL) for text in column], np.int32)  # type: ignore[arg-type]
+
+    def _new_number(self, text: bytes) -> int:
+        return len(self._numbers)
 
     def _count_wrong(self, table: str, column: str, kind: str, values: NDArray[Any]) -> None:
         """Count the values that are there, but of another type: only where some came out as absent."""

@@ -1,15 +1,14 @@
-// The scanner of Chrome-trace JSON as a Python extension: see _scan.pyi for what it offers. The scanning itself is in
-// _scan_cpp/.
+// The scanner of Chrome-trace JSON and the reader of SQLite tables as a Python extension: see _scan.pyi for what it
+// offers. The work itself is in _scan_cpp/.
 
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <atomic>
 #include <tuple>
 
+#include "_scan_cpp/python.hpp"
+#include "_scan_cpp/sqlite_table.hpp"
 #include "_scan_cpp/stream.hpp"
 
 namespace nb = nanobind;
@@ -61,49 +60,48 @@ private:
 };
 
 class Scanner {
+    using Turn = Turns::Turn;
+
 public:
     explicit Scanner(nb::sequence columns) : stream_(parse_specs(columns)), taken_(stream_.recorder().columns.size()) {}
 
     void feed(nb::handle data) {
-        const Turn turn(*this);
+        const Turn turn(turns_);
         if (stream_.finished()) throw nb::value_error("feed() after finish()");
         const BufferView view(data);
-        scan([&] { stream_.feed(view.data(), view.size()); });
+        turns_.work([&] { stream_.feed(view.data(), view.size()); });
     }
 
     void finish() {
-        const Turn turn(*this);
-        scan([&] { stream_.finish(); });
+        const Turn turn(turns_);
+        turns_.work([&] { stream_.finish(); });
     }
 
     nb::object column(const std::string& name) {
-        const Turn turn(*this);
+        const Turn turn(turns_);
         if (!stream_.finished()) throw nb::value_error("the columns are there after finish()");
         const int number = stream_.recorder().column_number(name);
         if (number < 0 || taken_[static_cast<std::size_t>(number)])
             throw nb::value_error("no such column, or it was taken before");
         Column& values = stream_.recorder().columns[static_cast<std::size_t>(number)];
         taken_[static_cast<std::size_t>(number)] = true;
-        return values.wide() ? take<std::int64_t>(values) : take<std::int32_t>(values);
+        return take(values, static_cast<std::size_t>(stream_.recorder().rows));
     }
 
     nb::list strings() {
-        const Turn turn(*this);
-        const Strings& strings = stream_.recorder().strings;
-        nb::list result;
-        for (std::size_t i = 0; i < strings.size(); ++i) result.append(nb::bytes(strings[i].bytes, strings[i].length));
-        return result;
+        const Turn turn(turns_);
+        return to_list(stream_.recorder().strings);
     }
 
     nb::dict header() {
-        const Turn turn(*this);
+        const Turn turn(turns_);
         nb::dict result;
         for (const auto& [key, value] : stream_.header) result[to_bytes(key)] = to_bytes(value);
         return result;
     }
 
     nb::list metadata() {
-        const Turn turn(*this);
+        const Turn turn(turns_);
         nb::list result;
         for (const Metadata& entry : stream_.recorder().metadata) {
             result.append(nb::make_tuple(to_bytes(entry.name), to_bytes(entry.process), to_bytes(entry.thread),
@@ -113,7 +111,7 @@ public:
     }
 
     nb::dict phases() {
-        const Turn turn(*this);
+        const Turn turn(turns_);
         nb::dict result;
         for (const auto& [phase, count] : stream_.recorder().phases())
             result[nb::str(phase.data(), phase.size())] = count;
@@ -121,7 +119,7 @@ public:
     }
 
     nb::list defects() {
-        const Turn turn(*this);
+        const Turn turn(turns_);
         std::vector<std::tuple<std::uint64_t, std::string_view, std::uint64_t>> found;
         const auto& entries = stream_.recorder().defects.entries();
         for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -134,52 +132,87 @@ public:
         return result;
     }
 
-    std::uint64_t rows() { return (Turn(*this), stream_.recorder().rows); }
-    std::uint64_t bytes_seen() { return (Turn(*this), stream_.bytes_seen); }
-    bool events_seen() { return (Turn(*this), stream_.events_seen); }
-    nb::str top() { return (Turn(*this), nb::str(stream_.top.data(), stream_.top.size())); }
+    std::uint64_t rows() { return (Turn(turns_), stream_.recorder().rows); }
+    std::uint64_t bytes_seen() { return (Turn(turns_), stream_.bytes_seen); }
+    bool events_seen() { return (Turn(turns_), stream_.events_seen); }
+    nb::str top() { return (Turn(turns_), nb::str(stream_.top.data(), stream_.top.size())); }
 
 private:
-    // One thread at a time: the scanner lets go of the GIL while it scans.
-    class Turn {
-    public:
-        explicit Turn(Scanner& scanner) : busy_(scanner.busy_) {
-            if (busy_.exchange(true)) throw std::runtime_error("the scanner is in use by another thread");
-            if (!scanner.whole_) {
-                busy_ = false;
-                throw nb::value_error("the scanner ran out of memory before");
-            }
-        }
-        ~Turn() { busy_ = false; }
-        Turn(const Turn&) = delete;
-        Turn& operator=(const Turn&) = delete;
-
-    private:
-        std::atomic<bool>& busy_;
-    };
-
-    template <class Work>
-    void scan(Work work) {
-        whole_ = false;
-        {
-            const nb::gil_scoped_release released;
-            work();
-        }
-        whole_ = true;
-    }
-
-    template <class Integer>
-    nb::object take(Column& column) {
-        const auto rows = static_cast<std::size_t>(stream_.recorder().rows);
-        Column::Values<Integer> values = column.take<Integer>(rows);
-        const nb::capsule owner(values.get(), [](void* p) noexcept { std::free(p); });
-        return nb::cast(nb::ndarray<nb::numpy, Integer, nb::ndim<1>>(values.release(), {rows}, owner));
-    }
-
     Stream stream_;
     std::vector<bool> taken_;
-    std::atomic<bool> busy_{false};
-    bool whole_ = true;  // false after running out of memory halfway
+    Turns turns_;
+};
+
+// The distinct texts of some tables.
+class Texts {
+public:
+    std::int32_t add(const nb::bytes& text) {
+        const Turns::Turn turn(turns);
+        if (text.size() > text_limit) throw nb::value_error("a text of that length");
+        std::string padded(text.c_str(), text.size());
+        padded.append(padding, '\0');
+        return strings.intern(reinterpret_cast<const Byte*>(padded.data()), static_cast<std::uint32_t>(text.size()));
+    }
+
+    nb::list listed() {
+        const Turns::Turn turn(turns);
+        return to_list(strings);
+    }
+
+    Strings strings;
+    Turns turns;
+};
+
+// One table; its turns are those of its texts.
+class Table {
+    using Turn = Turns::Turn;
+
+public:
+    Table(int file, std::uint32_t root, nb::sequence columns, Texts& texts, std::uint32_t longest_text)
+        : turns_(texts.turns),
+          reader_(file, root, parse_columns(columns), texts.strings, longest_text),
+          taken_(reader_.columns.size()) {}
+
+    bool read(std::uint64_t pages) {
+        const Turn turn(turns_);
+        bool more = false;
+        turns_.work([&] { more = reader_.read(pages); });
+        return more;
+    }
+
+    nb::object column(std::size_t number) {
+        const Turn turn(turns_);
+        if (number >= taken_.size() || taken_[number]) throw nb::value_error("no such column, or it was taken before");
+        taken_[number] = true;
+        return take(reader_.columns[number], static_cast<std::size_t>(reader_.rows));
+    }
+
+    bool readable() { return (Turn(turns_), reader_.readable()); }
+    std::uint64_t rows() { return (Turn(turns_), reader_.rows); }
+    std::uint64_t bytes_read() { return (Turn(turns_), reader_.bytes_read()); }
+    std::uint64_t broken_rows() { return (Turn(turns_), reader_.broken_rows); }
+    std::uint64_t broken_pages() { return (Turn(turns_), reader_.broken_pages()); }
+    std::uint64_t wrong_types() { return (Turn(turns_), reader_.wrong_types); }
+    std::uint64_t long_texts() { return (Turn(turns_), reader_.long_texts); }
+
+private:
+    static std::vector<TableColumn> parse_columns(nb::sequence columns) {
+        static constexpr std::pair<std::string_view, ValueKind> kinds[] = {
+            {"int", ValueKind::integer}, {"text", ValueKind::text}, {"rowid", ValueKind::rowid}};
+        std::vector<TableColumn> wanted;
+        for (nb::handle column : columns) {
+            const auto [place, label] = nb::cast<std::tuple<std::uint32_t, std::string>>(column);
+            const auto found = std::find_if(std::begin(kinds), std::end(kinds),
+                                            [&, &name = label](const auto& kind) { return kind.first == name; });
+            if (found == std::end(kinds)) throw nb::value_error(("not a kind of value: " + label).c_str());
+            wanted.push_back({place, found->second});
+        }
+        return wanted;
+    }
+
+    Turns& turns_;
+    TableReader reader_;
+    std::vector<bool> taken_;
 };
 
 }  // namespace
@@ -199,4 +232,20 @@ NB_MODULE(_scan, module) {
         .def_prop_ro("top", &Scanner::top)
         .def_prop_ro("events_seen", &Scanner::events_seen)
         .def_prop_ro("bytes_seen", &Scanner::bytes_seen);
+    nb::class_<Texts>(module, "Texts")
+        .def(nb::init<>())
+        .def("add", &Texts::add, nb::arg("text"))
+        .def_prop_ro("strings", &Texts::listed);
+    nb::class_<Table>(module, "Table")
+        .def(nb::init<int, std::uint32_t, nb::sequence, Texts&, std::uint32_t>(), nb::arg("file"), nb::arg("root"),
+             nb::arg("columns"), nb::arg("texts"), nb::arg("longest_text"), nb::keep_alive<1, 5>())
+        .def("read", &Table::read, nb::arg("pages"))
+        .def("column", &Table::column, nb::arg("number"))
+        .def_prop_ro("readable", &Table::readable)
+        .def_prop_ro("rows", &Table::rows)
+        .def_prop_ro("broken_rows", &Table::broken_rows)
+        .def_prop_ro("broken_pages", &Table::broken_pages)
+        .def_prop_ro("wrong_types", &Table::wrong_types)
+        .def_prop_ro("long_texts", &Table::long_texts)
+        .def_prop_ro("bytes_read", &Table::bytes_read);
 }

@@ -70,3 +70,83 @@ class Scanner:
     @property
     def bytes_seen(self) -> int:
         """How many bytes were fed."""
+
+class Texts:
+    """Distinct texts, numbered in the order they come."""
+
+    def __init__(self) -> None: ...
+    def add(self, text: bytes) -> int:
+        """The number of a text of at most 1 MiB.
+
+        Raises:
+            ValueError: a longer one.
+        """
+
+    @property
+    def strings(self) -> list[bytes]:
+        """The texts, as bytes that may be invalid UTF-8. Made anew at each access."""
+
+class Table:
+    """Reads columns of one table of an SQLite file from its pages, in the order of the rows: `read` it, then take them.
+
+    Nothing raises because of content: pages and rows that cannot be are counted and left out, no page is read twice,
+    and a file that changes meanwhile gives other rows or fewer. The GIL is released while pages are read; a call from
+    another thread meanwhile, to the table or to another one with the same texts, raises RuntimeError. Columns whose
+    names, types, defaults and generation matter are for the caller to tell: a row has places and stored types only.
+    """
+
+    def __init__(
+        self, file: int, root: int, columns: Sequence[tuple[int, str]], texts: Texts, longest_text: int
+    ) -> None:
+        """Take what to read.
+
+        Args:
+            file: A descriptor; it stays open, and must do so while pages are read.
+            root: The page that the table begins on.
+            columns: The wanted columns: which place of a row, counted from 0, and ``int``, ``text`` or ``rowid``.
+            texts: Where texts are numbered.
+            longest_text: Longer ones are cut after so many bytes.
+
+        Raises:
+            ValueError: a column that cannot be, or a place wanted twice.
+        """
+
+    def read(self, pages: int) -> bool:
+        """Read on for about so many pages; False when there are no more."""
+
+    def column(self, number: int) -> NDArray[np.int64 | np.int32]:
+        """The wanted column of that number, an array of `rows` values: int64, or for texts their numbers as int32.
+
+        The lowest value of the type stands for NULL and for values of another type. Can be taken once.
+
+        Raises:
+            ValueError: no such column, or taken before.
+        """
+
+    @property
+    def readable(self) -> bool:
+        """Whether the table can be read here: not one WITHOUT ROWID, nor texts in UTF-16. If not, it has no rows."""
+
+    @property
+    def rows(self) -> int:
+        """Rows so far."""
+
+    @property
+    def broken_rows(self) -> int:
+        """Rows that make no sense: left out."""
+
+    @property
+    def broken_pages(self) -> int:
+        """Pages that are missing, of another kind, or met twice: left out, with whatever hangs on them."""
+
+    @property
+    def wrong_types(self) -> int:
+        """Values that are neither NULL nor of the kind of their column."""
+
+    @property
+    def long_texts(self) -> int:
+        """Texts that were cut."""
+
+    @property
+    def bytes_read(self) -> int:
+        """The size of the pages read so far."""

@@ -8,11 +8,11 @@ Whatever the implementation, reading a table gives its rows in the order of thei
 - A column that the table does not have is absent in every row; a table that is not there has no rows.
 
 Only ordinary tables are seen: views and virtual tables are not, nor are generated columns, since reading these would
-run what the author of the file wrote. Nothing raises because of the content of a page: what was read before is kept,
+run what the author of the file wrote. Nothing raises because of the content of a page: what can be read is kept,
 and the rest is a counted defect, one of
 
 =================  ==========================================================================================
-``damaged_table``  the rows of a table from here on cannot be read (count: 1 a table and reading)
+``damaged_table``  some rows of a table, or all after some, cannot be read (count: 1 a table and reading)
 ``wrong_type``     values that are neither NULL nor of the type asked for (count: values)
 ``long_text``      texts over `LONGEST_TEXT_BYTES`: cut there (count: values)
 =================  ==========================================================================================
@@ -21,6 +21,8 @@ and the rest is a counted defect, one of
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from perfkit.ingest.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +80,12 @@ def open_database(path: str, progress: Callable[[int, int | None], None] | None 
 
     Raises:
         UnreadableTraceError: It cannot be opened, or is no SQLite database that can be understood.
+        UsageError: PERFKIT_SCANNER is wrong.
     """
-    from perfkit.ingest import _database_twin
+    if compiled() is None:
+        from perfkit.ingest import _database_twin
 
-    return _database_twin.Database(path, progress, label or path)
+        return _database_twin.Database(path, progress, label or path)
+    from perfkit.ingest import _database_native
+
+    return _database_native.Database(path, progress, label or path)
