@@ -113,6 +113,6 @@ def _is_trace(path: Path) -> bool:
     from perfkit.ingest import find
 
     try:
-        return bool(find(path))
+        return not find(path)[0].problem
     except PerfkitError:
         return False

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
-from perfkit.ingest.directory import Found, choose, find, is_folder, rank_in_name
+from perfkit.ingest.directory import Found, choose, choose_among, find, is_folder, rank_in_name
 from perfkit.ingest.foreign import nothing_read, unknown_content
 from perfkit.ingest.formats import format_of
 from perfkit.ingest.source import STANDARD_INPUT, open_content
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from perfkit.ingest.formats import Format
     from perfkit.ingest.source import Content, Target
+    from perfkit.model.kernel_profile import KernelReport
     from perfkit.model.trace import Trace
 
-__all__ = ["Found", "find", "load"]
+__all__ = ["Found", "choose_among", "find", "is_folder", "load", "load_kernels"]
 
 
 def load(
@@ -37,7 +38,7 @@ def load(
     """Read a trace.
 
     Args:
-        path: A file, a folder, ``-`` for standard input, or a binary file object (left open).
+        path: A file, a folder, the URL of one, ``-`` for standard input, or a binary file object (left open).
         rank: Which trace of a folder to read; by default that of the lowest rank. A single trace must be of this rank.
         fields: Names of further columns (`perfkit.model.columns.COLUMNS`) to read; `DEFAULT_FIELDS` if None.
         progress: Called some ten times a second with the bytes read so far, and how many there are (None if not known).
@@ -48,7 +49,7 @@ def load(
     Raises:
         UnreadableTraceError: The file cannot be opened or decompressed, is empty, or breaks off before its first event.
         UnknownFormatError: It is not a trace; the message says what it looks like.
-        UsageError: There is no such rank or field.
+        UsageError: There is no such rank or field, or the file holds kernels and no timeline.
     """
     columns = columns_for(fields)
     by_name: int | None = None
@@ -58,6 +59,12 @@ def load(
         by_name = rank_in_name(os.fspath(path))
     with open_content(path) as content:
         found = recognise(content)
+        if found.holds != "timeline":
+            message = (
+                f"{content.source.label} is of {found.title}: it holds measured kernels and no timeline. "
+                f"`perfkit diagnose` reads it, alone or beside a trace (`--kernels`)"
+            )
+            raise UsageError(message)
         trace = found.trace_reader()(content, columns, progress)
     if trace.rank is None and by_name is not None:
         trace = replace(trace, rank=by_name)
@@ -66,6 +73,30 @@ def load(
         message = f"{trace.path} {holds}, not {rank}: leave the rank out, or give the trace of rank {rank}"
         raise UsageError(message)
     return trace
+
+
+def load_kernels(path: Target, *, progress: Callable[[int, int | None], None] | None = None) -> KernelReport:
+    """Read a report of single kernels, such as Nsight Compute writes.
+
+    Args:
+        path: A file, ``-`` for standard input, or a binary file object (left open).
+        progress: Called some ten times a second with the bytes read so far, and how many there are (None if not known).
+
+    Returns:
+        The kernels with what was measured of each, not judged yet, and the defects of the file.
+
+    Raises:
+        MissingExtraError: A package that reads such a file is not installed.
+        UnreadableTraceError: The file cannot be opened or decompressed, is empty, or no kernel of it can be read.
+        UnknownFormatError: It is no such report; the message says what it looks like.
+        UsageError: It is a trace: it holds a timeline.
+    """
+    with open_content(path) as content:
+        found = recognise(content)
+        if found.holds != "kernels":
+            message = f"{content.source.label} is a trace of {found.title}: it holds a timeline, not measured kernels"
+            raise UsageError(message)
+        return found.kernel_reader()(content, progress)
 
 
 def recognise(content: Content) -> Format:

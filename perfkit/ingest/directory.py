@@ -6,25 +6,29 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from perfkit.errors import PerfkitError, UnknownFormatError, UnreadableTraceError, UsageError
+from perfkit.ingest.foreign import nothing_read, unknown_content
 from perfkit.ingest.formats import FORMATS_READ, format_of
 from perfkit.ingest.header import distributed_rank
+from perfkit.ingest.remote import files_at, is_url, is_url_of_many
 from perfkit.ingest.source import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from perfkit.ingest.source import Source
 
-__all__ = ["Found", "choose", "find", "is_folder", "rank_in_name"]
+__all__ = ["Found", "choose", "choose_among", "find", "is_folder", "rank_in_name"]
 
 _DEEPEST: Final = 4
 _MOST_FILES: Final = 10_000
 _HEAD_BYTES: Final = 64 << 10
 _TAIL_BYTES: Final = 1 << 20
 _RANKS_SHOWN: Final = 16
+_PLACES_SHOWN: Final = 3
+_LOOKS_AT_ONCE: Final = 16
 
 _RANK_IN_NAME: Final = re.compile(r"(?<![a-z])(?:rank|worker)[-_]?(\d{1,6})(?!\d)", re.IGNORECASE)
 
@@ -33,35 +37,75 @@ _TRACE_KEYS: Final = re.compile(rb'"(?:traceEvents|schemaVersion|devicePropertie
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A trace in a folder, and its rank where its header or its name tells."""
+    """A file at a path that was given, and its rank where its header or its name tells.
+
+    Attributes:
+        path: Its path or URL.
+        rank: Its rank, or None where a look at it does not tell.
+        holds: What there is to read: a timeline, or measured kernels.
+        problem: Why it cannot be read, in one line; empty for most.
+        size_bytes: Its size as stored, 0 where it is not known.
+        compressed: Whether it is compressed.
+    """
 
     path: str
     rank: int | None
+    holds: Literal["timeline", "kernels"] = "timeline"
+    problem: str = ""
+    size_bytes: int = 0
+    compressed: bool = False
 
 
-def find(path: str | os.PathLike[str]) -> list[Found]:
-    """List the traces at a path: a file itself, or what a folder holds, four levels deep, hidden ones left out.
+def find(*paths: str | os.PathLike[str]) -> list[Found]:
+    """List the traces at some paths: files themselves, and what folders hold, four levels deep, hidden ones left out.
+
+    A file that was named, or that a folder holds in the place of a rank, is listed with its problem where it cannot be
+    read; whatever else a folder holds is passed over.
 
     Returns:
         The traces, those of the lowest rank first, then by path.
 
     Raises:
+        MissingExtraError: A path is a URL, and fsspec is not installed.
         UnknownFormatError: There is no trace.
-        UnreadableTraceError: The path cannot be read.
+        UnreadableTraceError: A path cannot be read.
     """
-    place = os.fspath(path)
-    files = list(_files(place)) if is_folder(place) else [place]
-    found = [trace for trace in map(_look_at, files) if trace is not None]
-    if not found:
-        message = f"{place} holds no trace: {len(files):,} files looked at. {FORMATS_READ}."
+    files: dict[str, bool] = {}  # and whether it was named
+    for place in [os.fspath(path) for path in paths]:
+        if not is_folder(place):
+            files[place] = True
+        else:
+            listed = files_at(place, _MOST_FILES) if is_url(place) else _files(place)
+            files |= {path: False for path in listed if path not in files}
+    looked = _look_at_all(list(files))
+    sound = [trace for trace in looked if not trace.problem]
+    if not sound:
+        first = next((trace.problem for trace in looked if files[trace.path]), "")
+        places = ", ".join(os.fspath(path) for path in paths[:_PLACES_SHOWN])
+        message = first or f"{places} holds no trace: {len(files):,} files looked at. {FORMATS_READ}."
         raise UnknownFormatError(message)
-    return sorted(found, key=lambda trace: (trace.rank is None, trace.rank or 0, trace.path))
+    ranks, suffixes = {trace.rank for trace in sound}, {Path(trace.path).suffix for trace in sound}
+    broken = [
+        trace
+        for trace in looked
+        if trace.problem
+        and (files[trace.path] or (trace.rank not in {None, *ranks} and Path(trace.path).suffix in suffixes))
+    ]
+    return sorted((*sound, *broken), key=lambda trace: (trace.rank is None, trace.rank or 0, trace.path))
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Return whether there is a folder at a path; a path that cannot be is none."""
+    """Return whether there is a folder at a path or URL, or it is a URL with a pattern; a path that cannot be is none.
+
+    Raises:
+        MissingExtraError: It is a URL, and fsspec is not installed.
+        UnreadableTraceError: It is a URL that nothing can be said of.
+    """
+    place = os.fspath(path)
+    if is_url(place):
+        return is_url_of_many(place)
     try:
-        return os.fspath(path) != "" and Path(path).is_dir()
+        return place != "" and Path(place).is_dir()
     except (OSError, ValueError):  # too long; a NUL in it
         return False
 
@@ -72,16 +116,27 @@ def choose(path: str | os.PathLike[str], rank: int | None) -> Found:
     Raises:
         UsageError: No trace has that rank.
     """
-    found = find(path)
+    return choose_among(find(path), rank, os.fspath(path))
+
+
+def choose_among(found: Sequence[Found], rank: int | None, place: str) -> Found:
+    """Return the trace of a rank, or that of the lowest rank for None; ``place`` is where they were found.
+
+    Raises:
+        UnreadableTraceError: The trace of that rank cannot be read.
+        UsageError: No trace has that rank.
+    """
     if rank is None:
-        return found[0]
+        return next(trace for trace in found if not trace.problem)
     for trace in found:
+        if trace.rank == rank and trace.problem:
+            raise UnreadableTraceError(trace.problem)
         if trace.rank == rank:
             return trace
     ranks = sorted({trace.rank for trace in found if trace.rank is not None})
     listed = ", ".join(map(str, ranks[:_RANKS_SHOWN])) + (f" ... {ranks[-1]}" if len(ranks) > _RANKS_SHOWN else "")
     known = f"there are ranks {listed}" if ranks else "none of its traces says its rank"
-    message = f"{os.fspath(path)} has no trace of rank {rank}: {known}"
+    message = f"{place} has no trace of rank {rank}: {known}"
     raise UsageError(message)
 
 
@@ -121,22 +176,34 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _look_at(path: str) -> Found | None:
-    """Return what a file is by its first bytes; None if it is not a trace."""
+def _look_at_all(paths: Sequence[str]) -> list[Found]:
+    """Look at files; at those far away, several at once, since each takes as long as the way there and back."""
+    if not any(map(is_url, paths)):
+        return [_look_at(path) for path in paths]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as threads:
+        return list(threads.map(_look_at, paths))
+
+
+def _look_at(path: str) -> Found:
+    """Return what a file is by its first bytes."""
+    rank = rank_in_name(path)
     try:
         with open_source(path) as source:
             head = next(source.chunks(_HEAD_BYTES), b"")
+            if not head:
+                raise nothing_read(source)
             known = format_of(head)
             if known is None or (known.name == "torch-profiler" and not _TRACE_KEYS.search(head)):
-                return None
-            rank = distributed_rank(head)
-            if rank is None:
-                rank = rank_in_name(path)
-            if rank is None:
-                rank = _rank_at_end(source)
-    except PerfkitError:
-        return None
-    return Found(path, rank)
+                raise unknown_content(path, head)
+            said = distributed_rank(head)
+            if said is None and rank is None:
+                said = _rank_at_end(source)
+            size, compressed = source.size_bytes or 0, bool(source.compression)
+    except PerfkitError as error:
+        return Found(path, rank, problem=str(error))
+    return Found(path, rank if said is None else said, known.holds, size_bytes=size, compressed=compressed)
 
 
 def _rank_at_end(source: Source) -> int | None:

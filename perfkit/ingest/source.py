@@ -13,6 +13,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
 from perfkit.errors import UnreadableTraceError, UsageError
+from perfkit.ingest.remote import is_url, open_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -235,15 +236,21 @@ def open_content(target: Target) -> Generator[Content, None, None]:
 
 @contextmanager
 def open_source(target: Target) -> Generator[Source, None, None]:
-    """Open a path, ``-`` for standard input, or take a binary file object, which stays open afterwards.
+    """Open a path or URL, ``-`` for standard input, or take a binary file object, which stays open afterwards.
 
     Raises:
+        MissingExtraError: It is a URL, and fsspec is not installed.
         UnreadableTraceError: The path cannot be opened.
         UsageError: Standard input is a terminal.
     """
     if not isinstance(target, (str, os.PathLike)):
         name = getattr(target, "name", None)
         yield Source(target, name if isinstance(name, str) else "the given stream", None)
+        return
+    if is_url(os.fspath(target)):
+        file, size_bytes = open_url(os.fspath(target))
+        with file:
+            yield Source(file, os.fspath(target), size_bytes)
         return
     file, label = _open_path(target)
     with file:

@@ -391,7 +391,8 @@ def job(tmp_path: Path) -> Path:
 def test_find_lists_traces_by_rank(job: Path) -> None:
     found = [(os.path.relpath(trace.path, job).replace(os.sep, "/"), trace.rank) for trace in ingest.find(job)]
     assert found == [("worker0.123.pt.trace.json.zst", 0), ("a.json", 2), ("c.json", 3), ("deep/er/b.json.gz", 10)]
-    assert ingest.find(job / "a.json") == [ingest.Found(str(job / "a.json"), 2)]
+    size = (job / "a.json").stat().st_size
+    assert ingest.find(job / "a.json") == [ingest.Found(str(job / "a.json"), 2, size_bytes=size)]
 
 
 @pytest.mark.parametrize(("rank", "name"), [(None, "zero"), (0, "zero"), (2, "two"), (3, "three"), (10, "ten")])
