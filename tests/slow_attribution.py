@@ -1,13 +1,15 @@
-"""An independent, slow and simple attribution of a Kineto trace, to hold the fast one against.
+"""An independent, slow and simple attribution of a trace, to hold the fast one against.
 
-It reads the raw JSON with the `json` module, keeps every row as a plain object and decides each gap by itself. It
-shares nothing with the package. Times are integer nanoseconds.
+It reads the raw JSON of a Kineto trace with the `json` module (`slow_nsight` reads exports of Nsight Systems), keeps
+every row as a plain object and decides each gap by itself. It shares nothing with the package. Times are integer
+nanoseconds.
 
 Where the rules leave room, this file reads them so:
 
 1.  Decimal microseconds become nanoseconds by truncation below the third decimal; an end is start + duration, both in
     ns.
-2.  A timeline is one (pid, device) of the activity rows; `device` is `args.device`, else the pid.
+2.  A timeline is one (pid, device) of the activity rows; `device` is `args.device`, else the pid. Where a row names
+    the process that owns it, that takes the place of the pid, and the timeline belongs to that process.
 3.  Rows without name, ts or dur, and rows with a negative duration, are not read.
 4.  Calls are rows whose category ends in `runtime` or `driver`. Of several calls with one correlation the earliest
     counts.
@@ -32,7 +34,11 @@ Where the rules leave room, this file reads them so:
 15. Compilation: module, library and link calls, nvrtc and hiprtc; operators and annotations marked `(dynamo_timed)`
     or naming a compile of Triton or Inductor; stack rows of the compile functions of Triton, Inductor and Dynamo.
 16. A sync that was open when the gap began explains the gap up to L's start, even where it returned earlier.
-17. The communication names are a list of this file's own; they decide the busy split, never an idle cause.
+17. What a call of the operating system or a sample explains is what no cause before it does, wherever it happened.
+    A wait in the operating system with no request open, in a process that marks requests, is `no_request`.
+18. Overhead rows on threads with nothing else explain any thread; where their process has threads with something else,
+    those alone.
+19. The communication names are a list of this file's own; they decide the busy split, never an idle cause.
 
     python -m tests.slow_attribution TRACE [device-span|steps] [smallest gap to list, in ns]
 """
@@ -69,7 +75,7 @@ COMPILATION_STACK = re.compile(
     r"triton/compiler/compiler\.py\(\d+\): compile$|torch/_inductor/compile_fx\.py\(\d+\): \w*compile\w*$"
     r"|torch/_dynamo/convert_frame\.py\(\d+\): _?compile\w*$"
 )
-CONTEXT_NAME = re.compile(r"^(cuCtxCreate|cuDevicePrimaryCtxRetain|hipCtxCreate|hipDevicePrimaryCtxRetain)")
+CONTEXT_NAME = re.compile(r"^(cuInit|cuCtxCreate|cuDevicePrimaryCtxRetain|hipCtxCreate|hipDevicePrimaryCtxRetain)")
 COMMUNICATION_NAME = re.compile(
     r"nccl|rccl|multimem_|(one|two)_shot_all_?reduce|cross_device_reduce|nvshmem|deep_ep|all_?reduce_kernel"
     r"|Memcpy P(2|to)P",
@@ -89,6 +95,7 @@ class Row:
     pid: str
     thread: tuple[str, str]
     args: dict[str, Any]
+    owner: str = ""  # of an activity: the process that it belongs to, where the format says so
     launch: Row | None = None  # of an activity: the call that launched it
     activities: list[Row] = dataclasses.field(default_factory=list)  # of a call: what it launched
 
@@ -211,7 +218,10 @@ def link(timelines: dict[tuple[str, str], list[Row]], calls: list[Row]) -> dict[
     owners = {}
     for key, activities in timelines.items():
         best = None
+        named = {a.owner for a in activities if a.owner}
         for pid, table in by_process.items():
+            if named and pid not in named:
+                continue
             same = [(a, table[a.correlation]) for a in activities if a.correlation in table]
             same = [(a, c) for a, c in same if c.start <= a.start] if len(by_process) > 1 else same
             exact = sum(1 for a, c in same if a.external == c.external >= 0)
@@ -219,7 +229,7 @@ def link(timelines: dict[tuple[str, str], list[Row]], calls: list[Row]) -> dict[
             if best is None or rank > best[0]:
                 best = (rank, pid)
         if best is None:
-            owners[key] = ""
+            owners[key] = min(named, default="")
             continue
         owners[key] = best[1]
         for activity in activities:
@@ -281,7 +291,10 @@ def total(spans: Spans) -> int:
 class HostThread:
     """What one host thread was doing: for each cause, in order of precedence, the union of the rows that show it."""
 
-    def __init__(self, rows: list[Row], first_launches: set[Row]) -> None:
+    def __init__(self, rows: list[Row], overhead: list[Row], first_launches: set[Row], requests: Spans) -> None:
+        ever = [(-sys.maxsize, sys.maxsize)]
+        between = subtract(ever, requests) if requests else []
+        waits = covered([r for r in rows if r.category == "os_call"])
         calls = [r for r in rows if is_call(r)]
         launches = sorted(r.start for r in calls if is_launch_call(r))
         operators = [r for r in rows if is_operator(r)]
@@ -311,8 +324,12 @@ class HostThread:
             ("operator_dispatch", covered(launching)),
             ("host_compute", covered([op for op in silent if op.end - op.start > MS])),
             ("operator_dispatch", covered(silent)),
+            ("no_request", subtract(waits, subtract(ever, between))),
+            ("os_wait", waits),
             ("python", covered(stack + [r for r in rows if is_annotation(r)])),
-            ("profiler_overhead", covered([r for r in rows if r.category == "overhead"])),
+            ("profiler_overhead", covered([r for r in rows if r.category == "overhead"] + overhead)),
+            ("no_request", between),
+            ("host_code", covered([r for r in rows if r.category == "cpu_sample"])),
         ]
 
     def divide(self, gap_start: int, until: int, launch_start: int) -> dict[str, int]:
@@ -331,16 +348,16 @@ class HostThread:
 
 
 class Trace:
-    """A Kineto file as rows, linked, with its device timelines."""
+    """The rows of a file, linked, with its device timelines."""
 
-    def __init__(self, path: Path) -> None:
-        self.rows = read_rows(path)
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
         self.activities: dict[tuple[str, str], list[Row]] = collections.defaultdict(list)
         for row in self.rows:
             if is_activity(row):
-                self.activities[row.pid, str(row.args.get("device", row.pid))].append(row)
-        for rows in self.activities.values():
-            rows.sort(key=lambda r: (r.start, r.correlation < 0, r.correlation))
+                self.activities[row.owner or row.pid, str(row.args.get("device", row.pid))].append(row)
+        for found in self.activities.values():
+            found.sort(key=lambda r: (r.start, r.correlation < 0, r.correlation))
         calls = [r for r in self.rows if is_call(r)]
         self.owners = link(self.activities, calls)
         by_thread = collections.defaultdict(list)
@@ -349,7 +366,17 @@ class Trace:
                 by_thread[row.thread].append(row)
         first = self._first_launches(calls)
         used = {a.launch.thread for rows in self.activities.values() for a in rows if a.launch}
-        self.threads = {thread: HostThread(by_thread[thread], first) for thread in used}
+        program = {thread for thread, found in by_thread.items() if any(r.category != "overhead" for r in found)}
+        processes = {pid for pid, _ in program}
+        loose = [r for r in self.rows if r.category == "overhead" and r.thread not in program]
+        overhead = {pid: [r for r in loose if r.pid == pid or r.pid not in processes] for pid in processes}
+        requests = [r for r in self.rows if is_annotation(r) and r.name.startswith("perfkit.request")]
+        self.threads = {
+            thread: HostThread(
+                by_thread[thread], overhead[thread[0]], first, covered([r for r in requests if r.pid == thread[0]])
+            )
+            for thread in used
+        }
 
     @staticmethod
     def _first_launches(calls: list[Row]) -> set[Row]:
@@ -442,7 +469,7 @@ class Trace:
 
 def attribute_file(path: Path, window: str) -> list[Timeline]:
     """Every device timeline of a Kineto file, in order of (pid, device)."""
-    trace = Trace(path)
+    trace = Trace(read_rows(path))
     found = [trace.attribute(key, window) for key in sorted(trace.activities)]
     return [timeline for timeline in found if timeline is not None]
 

@@ -96,6 +96,7 @@ class Host:
         self.bounds = np.searchsorted(columns["thread"][self.rows], np.arange(len(work.trace.threads) + 1))
         self.layers = functools.cache(self._layers)
         self.waits = functools.cache(self._waits)
+        self.overhead = functools.cache(self._overhead)
         self.without_request = functools.cache(self._without_request)
         self.call_at = np.full(len(work.trace), -1, np.int32)
         self.call_at[work.calls.row] = np.arange(len(work.calls.row))
@@ -168,14 +169,21 @@ class Host:
         rows = self.of_thread(thread, Category.RUNTIME)
         return rows[self.work.names.match("runtime", "context", rows) | self.first_launches[self.call_at[rows]]]
 
-    @functools.cached_property
-    def overhead(self) -> Layer:
-        """The profiler's own work that is on no thread of the program: it may have held up any of them."""
-        columns = self.work.trace.columns
-        rows = trace_rows(self.work, Category.OVERHEAD)
-        program = np.zeros(len(self.work.trace.threads), bool)
+    def _overhead(self, process: int) -> Layer:
+        """Return the profiler's own work that may have held up any thread of a process.
+
+        That is what is on no thread of the program, but for the work on other processes of it.
+        """
+        work = self.work
+        columns = work.trace.columns
+        rows = trace_rows(work, Category.OVERHEAD)
+        program = np.zeros(len(work.trace.threads), bool)
         program[columns["thread"][self.rows[columns["category"][self.rows] != Category.OVERHEAD]]] = True
-        rows = rows[~program[columns["thread"][rows]]]
+        other = np.zeros(len(work.processes), bool)
+        other[work.process_of_thread[program]] = True
+        other[process] = False
+        thread = columns["thread"][rows]
+        rows = rows[~program[thread] & ~other[work.process_of_thread[thread]]] if len(rows) else rows
         return Layer.of("profiler_overhead", rows, columns["start"][rows], columns["end"][rows])
 
     def allocations(self, thread: int) -> Ints:
@@ -220,7 +228,8 @@ class Host:
         layers += [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in below.items()]
         samples = self.of_thread(thread, Category.SAMPLE)
         sampled = Layer.of("host_code", samples, columns["start"][samples], columns["end"][samples])
-        return [*layers, self.overhead, self.without_request(int(self.work.process_of_thread[thread])), sampled]
+        process = int(self.work.process_of_thread[thread])
+        return [*layers, self.overhead(process), self.without_request(process), sampled]
 
     def _without_request(self, process: int) -> Layer:
         """Return the time in which no marked request was open in a process; nothing where requests are not marked."""

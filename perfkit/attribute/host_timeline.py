@@ -134,4 +134,4 @@ def layers(host: Host, thread: int) -> list[Layer]:
     own = [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]
     samples = host.of_thread(thread, Category.SAMPLE)
     ran = Layer.of("compute", samples, columns["start"][samples], columns["end"][samples])
-    return [*own, host.overhead, ran]
+    return [*own, host.overhead(int(host.work.process_of_thread[thread])), ran]

@@ -49,6 +49,22 @@ def test_owlv2_waits_for_data_while_its_host_waits_for_the_device() -> None:
     assert 0.25 < blocked.ns / blocked.window_ns < 0.4
 
 
+@needs_shared
+def test_symmetric_memory_is_communication() -> None:
+    """Most of what the B200 trace's devices say to each other goes by multimem, not by NCCL."""
+    found = diagnosed(TRACES / "tracelens" / "traces" / "b200" / "eager_trace.json.gz", window="device-span")
+    spent = {"multimem": 0, "nccl": 0}
+    for kernel in found.kernels:
+        family = next((family for family in spent if family in kernel.name.lower()), "")
+        assert (kernel.kind == "communication") == bool(family)
+        if family:
+            spent[family] += kernel.device_ns
+    assert spent["multimem"] / 1e6 == pytest.approx(2.12, abs=0.005)
+    assert spent["nccl"] / 1e6 == pytest.approx(0.02, abs=0.005)
+    (line,) = found.timelines
+    assert line.communication_ns <= sum(spent.values())
+
+
 # Traces of whose window 5 % or more is unattributed, and the defect that says why.
 EXPLAINED = {
     "hta/critical_path/cuda_event_sync_multi_stream/event_sync_trace.json.gz": "host_events_missing",

@@ -15,8 +15,8 @@ from perfkit.attribute.idle import BLOCK, explain_gaps
 from perfkit.attribute.timeline import devices
 from perfkit.attribute.work import collect
 from perfkit.model.attribution import IDLE_CAUSES
-from tests import simulator, slow_attribution
-from tests.integration.shared import TRACES, WINDOWS, Window, load, needs_shared
+from tests import simulator, slow_attribution, slow_nsight
+from tests.integration.shared import TRACES, WINDOWS, Window, attribution, check_sums, load, needs_shared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +78,8 @@ def gap_by_gap(trace: Trace, slow: slow_attribution.Trace) -> tuple[int, int]:
     work = collect(trace)
     host = Host(work)
     written_ns = trace.epoch_ns - int(trace.header.get("baseTimeNanoseconds", 0))
+    if trace.format == "nsight-systems":
+        written_ns = min(row.start for row in slow.rows)
     agreed, idle = 0, 0
     for device in devices(work):
         key = next(key for key in slow.activities if int(key[1]) == device.index)
@@ -97,7 +99,7 @@ def gap_by_gap(trace: Trace, slow: slow_attribution.Trace) -> tuple[int, int]:
 @needs_shared
 @pytest.mark.parametrize("file", FILES)
 def test_real_traces(file: str) -> None:
-    slow = slow_attribution.Trace(TRACES / file)
+    slow = slow_attribution.Trace(slow_attribution.read_rows(TRACES / file))
     for window in WINDOWS:
         answer, expected = quickly(load(file), window), slowly(slow, window)
         # The slow one knows the steps of ProfilerStep# alone.
@@ -108,13 +110,39 @@ def test_real_traces(file: str) -> None:
     assert agreed == idle > 0
 
 
+NSIGHT = (
+    "nsys/nsightful/power_iteration__baseline.sqlite",
+    "nsys/nsys-ai/mfu_2gpu_after.sqlite",
+    "nsys/nsys-ai/mfu_2gpu_before.sqlite",
+    "nsys/pipit/perlmutter-cloverleaf-cuda.sqlite",
+)
+
+
+@needs_shared
+@pytest.mark.parametrize("file", NSIGHT)
+def test_real_exports_of_nsight_systems(file: str) -> None:
+    slow = slow_attribution.Trace(slow_nsight.read_rows(TRACES / file))
+    assert quickly(load(file), "device-span") == slowly(slow, "device-span") != {}
+    agreed, idle = gap_by_gap(load(file), slow)
+    assert agreed == idle > 0
+
+
+@needs_shared
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("file", [*NSIGHT, "nsys/python_c_nvidia/report1.sqlite"])
+def test_every_ns_of_an_export_has_one_owner(file: str, window: Window) -> None:
+    found = attribution(file, window)
+    check_sums(found)
+    assert found.timelines
+
+
 @pytest.mark.parametrize("first", range(0, 200, 50))
 def test_simulated_traces(first: int, tmp_path: Path) -> None:
     compared = 0
     for seed in range(first, first + 50):
         path = tmp_path / ("trace.json.gz" if seed % 3 == 0 else "trace.json")
         simulator.write(simulator.record(simulator.random_program(seed)), path, STYLES[seed % len(STYLES)])
-        slow, trace = slow_attribution.Trace(path), perfkit.load(path)
+        slow, trace = slow_attribution.Trace(slow_attribution.read_rows(path)), perfkit.load(path)
         for window in WINDOWS:
             expected, answer = slowly(slow, window), quickly(trace, window)
             both = expected.keys() & answer.keys()

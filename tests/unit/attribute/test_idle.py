@@ -175,6 +175,18 @@ LATE: dict[str, Case] = {
         [host(Category.OVERHEAD, "Buffer Flush", 20, 30, process="-1", thread="0"), *AFTER],
         RETURNED | {"profiler_overhead": 10, "unattributed_host_silent": 5},
     ),
+    "the profiler's own work in this process": (
+        [host(Category.OVERHEAD, "Buffer Flush", 20, 30, thread="0"), *AFTER],
+        RETURNED | {"profiler_overhead": 10, "unattributed_host_silent": 5},
+    ),
+    "the profiler's own work in another process": (
+        [
+            host(Category.OVERHEAD, "Buffer Flush", 20, 30, process="8", thread="0"),
+            operator("aten::mul", 0, 9, process="8"),
+            *AFTER,
+        ],
+        RETURNED | {"unattributed_host_silent": 15},
+    ),
     "the profiler's own work on another thread": (
         [host(Category.OVERHEAD, "Buffer Flush", 20, 30, thread="2"), operator("aten::mul", 0, 9, thread="2"), *AFTER],
         RETURNED | {"unattributed_host_silent": 15},

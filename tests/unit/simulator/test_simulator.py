@@ -53,7 +53,7 @@ def test_truth_equals_the_slow_attribution_of_the_written_file(seed: int, tmp_pa
     style = STYLES[seed % len(STYLES)]
     path = tmp_path / ("trace.json.gz" if seed % 3 == 0 else "trace.json")
     simulator.write(machine, path, style)
-    trace = slow_attribution.Trace(path)
+    trace = slow_attribution.Trace(slow_attribution.read_rows(path))
     for window in WINDOWS:
         assert computed(trace, window) == known(machine, window, epoch_of(style))
 
@@ -101,7 +101,7 @@ def test_a_trace_of_any_size_has_the_truth_that_is_given_for_it(layout: str, tmp
     written = write_steps(path, 900_000, seed=3, style=simulator.Style(layout=layout), sections=2)
     assert path.stat().st_size == written.json_bytes >= 900_000
     assert len(json.loads(path.read_bytes())["traceEvents"]) == written.events
-    trace = slow_attribution.Trace(path)
+    trace = slow_attribution.Trace(slow_attribution.read_rows(path))
     for window, truth in (("device-span", written.device_span), ("steps", written.device_steps)):
         (found,) = computed(trace, window)
         idle = {cause: ns for cause, ns in truth.idle.items() if ns}
