@@ -8,7 +8,7 @@ import numpy as np
 
 from perfkit.compare.clocks import align
 from perfkit.compare.collectives import collective_table
-from perfkit.compare.lanes import find_lanes, match
+from perfkit.compare.lanes import find_lanes, match, split_unnamed
 from perfkit.compare.roster import call_roll
 from perfkit.compare.straggler import late_arrivals, name_straggler
 from perfkit.compare.waits import find_meetings, progress_of, trace_back
@@ -39,7 +39,7 @@ def compare(summaries: Iterable[RankSummary], *, failed: Sequence[Failure] = ())
     roster = call_roll(summaries)
     members = roster.members
     header = np.array([member.epoch_ns for member in members], np.int64)
-    lanes = find_lanes(members)
+    lanes = [part for lane in find_lanes(members) for part in split_unnamed(lane, members, header)]
     matched = [match(lane, members, header, sure=False) for lane in lanes]
     if len(lanes) > 1:
         # What most lanes agree on corrects the one that was off by a step.
@@ -115,5 +115,8 @@ def notes(roster: Roster, rows: Sequence[RankRow], unmatched: int) -> list[str]:
         found.append(f"{left_out:,} runs of collectives were too many to keep and were left out")
     unnamed = any(not group.name and not group.ranks for member in roster.members for group in member.runs.groups)
     if unnamed and len(rows) > 1:
-        found.append("some traces do not name the process groups: their collectives are taken to be of all ranks")
+        found.append(
+            "some traces do not name the process groups: ranks whose collectives on one stream end together are taken "
+            "to be of one group"
+        )
     return found

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from perfkit.compare.roster import Member
+    from perfkit.model.fleet import CollectiveRuns
 
     Ints = NDArray[np.int64]
 
-__all__ = ["Lane", "find_lanes", "match"]
+__all__ = ["Lane", "find_lanes", "match", "split_unnamed"]
 
 KIND: Final = {kind: code for code, kind in enumerate(COLLECTIVE_KINDS)}
 POINT_TO_POINT: Final = ("send", "recv")
@@ -28,6 +29,8 @@ SAMPLES: Final = 512
 """Runs by which a shift is judged."""
 NEARBY: Final = 8
 """Shifts looked at on either side of the one that the clocks suggest."""
+TOGETHER_NS: Final = 50_000
+"""Members of one group end together this well in nearly every call, their clocks' distance aside."""
 GOOD_NS: Final = 10_000
 """Ends that keep their distance this well, on average, are those of the same calls."""
 FEWEST: Final = 3
@@ -56,27 +59,43 @@ def find_lanes(members: Sequence[Member]) -> list[Lane]:
     What two ranks send and receive is only told apart in a group of two. A rank with less than half as many runs as is
     usual in a lane is left out of it: it would leave nothing for the others.
     """
-    found: dict[tuple[ProcessGroup, str], list[tuple[int, Ints]]] = {}
+    found: dict[tuple[ProcessGroup, int, str], list[tuple[int, Ints]]] = {}
     for position, member in enumerate(members):
         runs = member.runs
-        groups = [ProcessGroup(group.name, "", group.size, group.ranks) for group in runs.groups]
-        code = runs.group.astype(np.int64) * len(KIND) + runs.kind
+        groups, group_of = channels(runs)
+        code = group_of * len(KIND) + runs.kind
         code[(runs.kind < 0) | (runs.kind == KIND["peer_copy"])] = -1
-        for group_index, group in enumerate(groups):
+        for group_index, (group, _) in enumerate(groups):
             if group.size == 2:  # noqa: PLR2004  in a pair, one sends what the other receives
                 low = group_index * len(KIND)
                 code[np.isin(code, [low + KIND[kind] for kind in POINT_TO_POINT])] = low + KIND["send_recv"]
         for value in np.unique(code[code >= 0]).tolist():
             group, kind = groups[value // len(KIND)], COLLECTIVE_KINDS[value % len(KIND)]
             if kind not in POINT_TO_POINT:
-                found.setdefault((group, kind), []).append((position, np.flatnonzero(code == value)))
+                found.setdefault((*group, kind), []).append((position, np.flatnonzero(code == value)))
     lanes = []
-    for (group, kind), entries in found.items():
+    for (group, _, kind), entries in found.items():
         usual = float(np.median([len(runs) for _, runs in entries]))
         kept = [entry for entry in entries if 2 * len(entry[1]) >= usual]
         if len(kept) > 1:
             lanes.append(Lane(group, kind, *map(tuple, zip(*kept, strict=True))))
     return lanes
+
+
+def channels(runs: CollectiveRuns) -> tuple[list[tuple[ProcessGroup, int]], Ints]:
+    """Return the distinct (group, stream) of runs, and which of them each run is in; a named group has stream -1.
+
+    Where a trace does not name groups, their streams tell some of them apart: a group keeps to its own.
+    """
+    named = np.array([bool(group.name or group.ranks) for group in runs.groups], bool)
+    stream = np.where(named[runs.group], -1, runs.stream) if len(named) else np.empty(0, np.int64)
+    distinct, place = np.unique(np.stack([runs.group, stream], axis=1), axis=0, return_inverse=True)
+    groups = [runs.groups[group] for group in distinct[:, 0].tolist()]
+    found = [
+        (ProcessGroup(group.name, "", group.size, group.ranks), number)
+        for group, number in zip(groups, distinct[:, 1].tolist(), strict=True)
+    ]
+    return found, place.reshape(-1).astype(np.int64)
 
 
 def match(lane: Lane, members: Sequence[Member], epochs: Ints, *, sure: bool) -> Lane:
@@ -108,6 +127,55 @@ def match(lane: Lane, members: Sequence[Member], epochs: Ints, *, sure: bool) ->
     calls = np.arange(low, max(low, high))
     runs = [own[calls - shift] for own, shift in zip(lane.runs, shifts, strict=True)]
     return same_sizes(Lane(lane.group, lane.kind, lane.members, tuple(runs)), members)
+
+
+def split_unnamed(lane: Lane, members: Sequence[Member], epochs: Ints) -> list[Lane]:
+    """Split the ranks of a lane whose group no trace names into those that end together, call by call.
+
+    Args:
+        lane: A lane, not yet matched.
+        members: All members.
+        epochs: As in `match`.
+
+    Returns:
+        The lane itself if it is of a named group, else one for each set of ranks; a rank alone is none.
+    """
+    if lane.group.name or lane.group.ranks:
+        return [lane]
+    found = []
+    left = list(range(len(lane.members)))
+    while len(left) > 1:
+        some = of_some(lane, left)
+        matched = match(some, members, epochs, sure=False)
+        ends = [members[at].runs.end_ns[runs] for at, runs in zip(matched.members, matched.runs, strict=True)]
+        apart = [farthest(end - ends[0]) for end in ends]
+        together = [place for place, ns in enumerate(apart) if ns <= TOGETHER_NS]
+        if len(together) > 1:
+            found.append(of_some(some, together))
+        left = [at for place, at in enumerate(left) if place not in set(together)]
+    return found
+
+
+def of_some(lane: Lane, places: Sequence[int]) -> Lane:
+    """Return a lane of some of its members."""
+    runs = tuple(lane.runs[place] for place in places)
+    return Lane(lane.group, lane.kind, tuple(lane.members[place] for place in places), runs)
+
+
+def farthest(difference: Ints) -> int:
+    """Return by how much differences differ from their median at most, a twentieth of many aside."""
+    if not len(difference):
+        return 0
+    off = np.abs(difference - int(np.median(difference)))
+    return int(np.percentile(off, 95, method="higher"))
+
+
+def unsteadiness(difference: Ints) -> int:
+    """Return by how much differences differ from their median on average, the one that differs most aside."""
+    if len(difference) < FEWEST:
+        return 0
+    off = np.abs(difference - int(np.median(difference)))
+    return int((off.sum() - off.max()) // (len(off) - 1))
 
 
 def by_sequence(lane: Lane, members: Sequence[Member]) -> Lane | None:
@@ -159,6 +227,8 @@ def find_shift(reference: Ints, sizes: Ints | None, end: Ints, size: Ints | None
     if not sure:
         steady = max(2 * min(verdict[1] for verdict in verdicts), 1)
         verdicts = [verdict for verdict in verdicts if verdict[1] <= steady]
+        if not after and any(verdict[3] == 0 for verdict in verdicts):
+            return 0  # as many runs, as steady: they were recorded together, whatever their clocks say
     return min(verdicts, key=lambda verdict: abs(verdict[2]))[3]
 
 
@@ -175,7 +245,7 @@ def judged(
         calls = calls[np.linspace(0, len(calls) - 1, SAMPLES).astype(np.int64)]
     difference = end[calls - shift] - reference[calls]
     middle = int(np.median(difference))
-    unsteady = int(np.abs(difference - middle).mean()) // GOOD_NS
+    unsteady = unsteadiness(difference) // GOOD_NS
     wrong = 0.0
     if sizes is not None and size is not None:
         one, other = sizes[calls], size[calls - shift]

@@ -119,7 +119,7 @@ def member_of(summary: RankSummary, epoch_ns: int) -> Member:
 
 def within_reach(runs: CollectiveRuns) -> CollectiveRuns:
     """Leave out the matching of runs whose times cannot be: they become of a kind that is matched with nothing."""
-    far = (np.abs(runs.start_ns) >= FARTHEST_NS) | (np.abs(runs.end_ns) >= FARTHEST_NS) | (runs.end_ns < runs.start_ns)
+    far = (runs.start_ns <= -FARTHEST_NS) | (runs.end_ns >= FARTHEST_NS) | (runs.end_ns < runs.start_ns)
     return runs._replace(kind=np.where(far, -1, runs.kind).astype(np.int8)) if far.any() else runs
 
 

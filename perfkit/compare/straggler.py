@@ -64,18 +64,14 @@ def name_straggler(
     if reason or not len(late):
         return None, reason or "where ranks wait most, none is late by more than the clocks are uncertain"
     worst = int(late[np.argmax(calls.wait[late])])
-    rest = calls.inside.copy()
-    rest[worst] = False
-    without = caused_by(calls, rest, len(members))
-    persistent = (
-        len(late) >= LEAST_TIMES
-        and int(np.argmax(without)) == rank
-        and uneven(without, rank)
-        and worth_it(without, rank, window_ns)
-    )
-    looked_at = late[np.argsort(-calls.wait[late], kind="stable")[:MOST_CALLS]] if persistent else np.array([worst])
-    beyond = excess(members, meetings, progress, calls, looked_at)
-    bucket, bucket_ns = largest(beyond)
+    longest = late[np.argsort(-calls.wait[late], kind="stable")[:MOST_CALLS]]
+    beyond = [excess(members, meetings, progress, calls, call) for call in longest.tolist()]
+    spans = [span(meetings, progress[rank], calls, call) for call in longest.tolist()]
+    once = disjoint(spans, [delay(times) for times in beyond])
+    delays = [delay(beyond[at]) for at in once]
+    persistent = len(late) >= LEAST_TIMES and sum(delays) >= 2 * max(delays)
+    beyond_all = add([beyond[at] for at in once] if persistent else beyond[:1])
+    bucket, bucket_ns = largest(beyond_all)
     found = Straggler(
         rank=members[rank].rank,
         persistent=persistent,
@@ -88,7 +84,7 @@ def name_straggler(
         worst=late_arrival(members, meetings, progress, calls, worst),
         evidence=(),
     )
-    found = found._replace(evidence=tuple(evidence(members, rank, found, int(caused.sum()), beyond)))
+    found = found._replace(evidence=tuple(evidence(members, rank, found, int(caused.sum()), beyond_all)))
     return found, verdict(found)
 
 
@@ -107,6 +103,32 @@ def why_nobody(members: Sequence[Member], calls: Calls, caused: Ints, rank: int,
         share = quantity.percent(int(caused[rank]), int(caused.sum()))
         return f"the waiting is spread over the ranks: rank {members[rank].rank} causes most, but only {share} of it"
     return ""
+
+
+def delay(beyond: Mapping[str, int]) -> int:
+    """Return what a rank spent beyond the others since the call before, waiting aside.
+
+    A rank that was held up once, and is late to several calls until the others catch up with it, has one delay. It is
+    held up again and again if as much is left without the longest delay.
+    """
+    return max(0, sum(ns for bucket, ns in beyond.items() if bucket != WAITING))
+
+
+def span(meetings: Sequence[Meeting], progress: Progress, calls: Calls, call: int) -> tuple[int, int]:
+    """Return the runs of the last to arrive between which the time before a call lies."""
+    meeting, column = meetings[int(calls.meeting[call])], int(calls.column[call])
+    run = int(meeting.lane.runs[int(meeting.last[column])][column])
+    return int(progress.before[run]), run
+
+
+def disjoint(spans: Sequence[tuple[int, int]], delays: Sequence[int]) -> list[int]:
+    """Pick spans that do not overlap, those of the longest delays first: one delay lies in spans of several groups."""
+    kept: list[int] = []
+    for at in sorted(range(len(spans)), key=lambda at: (-delays[at], spans[at][1] - spans[at][0])):
+        low, high = spans[at]
+        if all(high <= spans[other][0] or spans[other][1] <= low for other in kept):
+            kept.append(at)
+    return kept
 
 
 def caused_by(calls: Calls, some: NDArray[np.bool_], count: int) -> Ints:
@@ -144,7 +166,7 @@ def late_arrival(
     """Describe one call and who came last to it."""
     meeting, column, at = meetings[int(calls.meeting[call])], int(calls.column[call]), int(calls.last[call])
     run = int(meeting.lane.runs[int(meeting.last[column])][column])
-    bucket, bucket_ns = largest(excess(members, meetings, progress, calls, np.array([call])))
+    bucket, bucket_ns = largest(excess(members, meetings, progress, calls, call))
     return LateArrival(
         rank=members[at].rank,
         kind=meeting.lane.kind,
@@ -165,27 +187,34 @@ def largest(times: Mapping[str, int]) -> tuple[str, int]:
 
 
 def excess(
-    members: Sequence[Member], meetings: Sequence[Meeting], progress: Sequence[Progress], calls: Calls, some: Ints
+    members: Sequence[Member], meetings: Sequence[Meeting], progress: Sequence[Progress], calls: Calls, call: int
 ) -> dict[str, int]:
     """Return, by bucket, the time that the last to arrive spent beyond the others' median since the call before.
 
-    Summed over some calls. From one arrival to the next the buckets of a rank make up all its time, so that they can be
-    held against each other.
+    From one arrival to the next the buckets of a rank make up all its time, so that they can be held against each
+    other.
     """
+    meeting, column = meetings[int(calls.meeting[call])], int(calls.column[call])
+    last = int(meeting.last[column])
+    others = [place for place in range(len(meeting.lane.members)) if place != last]
+    others = others[:: -(-len(others) // MOST_OTHERS)]
+    spent = [time_before(members, progress, meeting, place, column) for place in (last, *others)]
+    began = [begin for begin, _ in spent if begin is not None]
+    for begin, times in spent:
+        if begin is not None:
+            times[BEFORE_RECORDING] = begin - min(began)
+    return {
+        bucket: spent[0][1].get(bucket, 0) - int(np.median([times.get(bucket, 0) for _, times in spent[1:]]))
+        for bucket in dict.fromkeys(name for _, times in spent for name in times)
+    }
+
+
+def add(times: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Sum times by bucket."""
     total: dict[str, int] = {}
-    for call in some.tolist():
-        meeting, column = meetings[int(calls.meeting[call])], int(calls.column[call])
-        last = int(meeting.last[column])
-        others = [place for place in range(len(meeting.lane.members)) if place != last]
-        others = others[:: -(-len(others) // MOST_OTHERS)]
-        spent = [time_before(members, progress, meeting, place, column) for place in (last, *others)]
-        began = [begin for begin, _ in spent if begin is not None]
-        for begin, times in spent:
-            if begin is not None:
-                times[BEFORE_RECORDING] = begin - min(began)
-        for bucket in {name for _, times in spent for name in times}:
-            beyond = int(np.median([times.get(bucket, 0) for _, times in spent[1:]]))
-            total[bucket] = total.get(bucket, 0) + spent[0][1].get(bucket, 0) - beyond
+    for some in times:
+        for bucket, ns in some.items():
+            total[bucket] = total.get(bucket, 0) + ns
     return total
 
 
@@ -238,7 +267,7 @@ def evidence(
         sentences.append(
             f"before {before} it spent {quantity.duration(ns)} more than the median of the others in `{bucket}`"
         )
-    if found.bucket == "compute":
+    if found.bucket == "compute" and members[rank].compute_calls:
         sentences.append(kernels(members, rank))
     return sentences
 

@@ -150,23 +150,24 @@ def split_exposed(member: Member, call: Ints, arrival: Ints) -> Progress:
     runs = member.runs
     start, end = runs.piece_start_ns, runs.piece_end_ns
     owner = runs.piece_run.astype(np.int64)
-    length = np.maximum(end - start, 0)
+    window = runs.window_start_ns, runs.window_end_ns
     wait = np.where(call[owner] >= 0, np.clip(arrival[owner], start, end) - start, 0)
     exposed_wait = np.zeros(len(call), np.int64)
     np.add.at(exposed_wait, owner, wait)
-    inside = (start >= runs.window_start_ns) & (end <= runs.window_end_ns) & (call[owner] >= 0)
+    low, high = np.clip(start, *window), np.clip(end, *window)
+    matched = call[owner] >= 0
+    wait_ns = int((np.clip(arrival[owner], low, high) - low)[matched].sum())
     by_group = np.argsort(runs.group, kind="stable")
     before = np.full(len(call), -1, np.int64)
     same = runs.group[by_group][1:] == runs.group[by_group][:-1]
     before[by_group[1:][same]] = by_group[:-1][same]
-    wait_ns = int(wait[inside].sum())
     return Progress(
         call=call,
         before=before,
         exposed_wait=exposed_wait,
         waited=np.concatenate(([0], np.cumsum(exposed_wait))),
         wait_ns=wait_ns,
-        transfer_ns=int(length[inside].sum()) - wait_ns,
+        transfer_ns=int((high - low)[matched].sum()) - wait_ns,
     )
 
 
