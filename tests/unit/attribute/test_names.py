@@ -99,7 +99,7 @@ NAMES: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("cuModuleGetFunction", "cuLibraryGetKernel", "cuLaunchKernel"),
     ),
     ("runtime", "context"): (
-        ("cuCtxCreate_v2", "cuDevicePrimaryCtxRetain", "hipDevicePrimaryCtxRetain"),
+        ("cuInit", "cuCtxCreate_v2", "cuDevicePrimaryCtxRetain", "hipDevicePrimaryCtxRetain"),
         ("cuCtxSynchronize", "cuCtxGetCurrent", "cuCtxSetCurrent"),
     ),
     ("host", "loader"): (
