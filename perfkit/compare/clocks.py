@@ -86,9 +86,12 @@ def clock_notes(
 ) -> list[str]:
     """Say which ranks could not be aligned."""
     notes = []
-    if alone:
+    if alone and len({member.path for member in members}) > 1:  # those of one file have one clock
         shown = ", ".join(map(str, alone[:8])) + (", ..." if len(alone) > 8 else "")  # noqa: PLR2004  a line's worth
-        notes.append(f"the clocks of ranks {shown} are as their traces have them: no collective in common with others")
+        notes.append(
+            f"the clocks of ranks {shown} are as their traces have them: "
+            "they have no collective in common that ends for all at once"
+        )
     together = sum(1 for reached in trees.values() if reached)
     if together > 1:
         notes.append(f"{together} sets of ranks have no collective in common: their clocks are aligned within each set")

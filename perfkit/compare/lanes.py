@@ -85,10 +85,12 @@ def find_lanes(members: Sequence[Member]) -> list[Lane]:
 def channels(runs: CollectiveRuns) -> tuple[list[tuple[ProcessGroup, int]], Ints]:
     """Return the distinct (group, stream) of runs, and which of them each run is in; a named group has stream -1.
 
-    Where a trace does not name groups, their streams tell some of them apart: a group keeps to its own.
+    Where a trace does not name groups, their streams tell some of them apart: a group keeps to its own. The numbers of
+    streams differ between ranks, so it is their order that counts.
     """
     named = np.array([bool(group.name or group.ranks) for group in runs.groups], bool)
-    stream = np.where(named[runs.group], -1, runs.stream) if len(named) else np.empty(0, np.int64)
+    order = np.unique(runs.stream, return_inverse=True)[1]
+    stream = np.where(named[runs.group], -1, order) if len(named) else np.empty(0, np.int64)
     distinct, place = np.unique(np.stack([runs.group, stream], axis=1), axis=0, return_inverse=True)
     groups = [runs.groups[group] for group in distinct[:, 0].tolist()]
     found = [
