@@ -62,22 +62,22 @@ class Losses:
         name = np.maximum(trace.columns["name"][rows], -1) + 1  # 0 where there is none
         key = trace.columns["thread"][rows].astype(np.int64) * (len(trace.strings) + 1) + name
         key = key * len(CODE) + pieces.cause[held]
-        by_length = np.lexsort((length, key))
-        ordered = key[by_length]
-        last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-        group = np.searchsorted(ordered[last], key)
-        total = np.bincount(group, weights=length)
-        spans = int(pieces.gap.max()) + 1
-        gaps = np.bincount(distinct(group * spans + pieces.gap[held]) // spans)
-        longest = by_length[last]
-        for index, piece in enumerate(longest.tolist()):
-            row, cause = int(rows[piece]), int(pieces.cause[held[piece]])
-            same = (cause, int(ordered[last[index]]))
-            loss = self._found.setdefault(same, Loss(cause, row))
+        order = np.argsort(key, kind="stable")
+        key, length, gap = key[order], length[order], pieces.gap[held[order]]
+        first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+        group = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(key))))
+        longest = np.flatnonzero(length == np.maximum.reduceat(length, first)[group])
+        longest = longest[np.append(True, group[longest][1:] != group[longest][:-1])]
+        total = np.add.reduceat(length, first)
+        gaps = np.add.reduceat(np.append(True, (gap[1:] != gap[:-1]) | (key[1:] != key[:-1])).astype(np.int64), first)
+        for index, at in enumerate(longest.tolist()):
+            piece = held[order[at]]
+            cause = int(pieces.cause[piece])
+            loss = self._found.setdefault((cause, int(key[at])), Loss(cause, int(rows[order[at]])))
             loss.ns += int(total[index])
             loss.gaps += int(gaps[index])
-            if length[piece] > loss.longest_ns:
-                loss.longest_ns, loss.longest_start = int(length[piece]), int(pieces.start[held[piece]])
+            if length[at] > loss.longest_ns:
+                loss.longest_ns, loss.longest_start = int(length[at]), int(pieces.start[piece])
 
     def table(self, timeline: str) -> list[Blame]:
         """Return the events that own most of the time of each cause, largest first."""
@@ -119,21 +119,25 @@ class Loss:
 def cut_by_line(host: Host, places: Places, pieces: Pieces) -> Pieces:
     """Cut the pieces of Python time wherever a line or an annotation of the user's begins or ends."""
     python = np.flatnonzero((pieces.cause == CODE["python"]) & (pieces.row >= 0))
+    if not len(python):
+        return pieces
     thread = host.work.trace.columns["thread"][pieces.row[python]]
-    starts, sources = [pieces.start], [np.arange(len(pieces.start))]
+    parts = np.ones(len(pieces.start), np.int64)
+    found = []
     for index in np.unique(thread).tolist():
         some = python[thread == index]
         nests = [places.annotations(index)[1], places.lines(index)[1]]
         cuts = distinct(np.concatenate([times for nest in nests for times in (nest.start, nest.end)]))
         first, last = np.searchsorted(cuts, pieces.start[some], "right"), np.searchsorted(cuts, pieces.end[some])
-        starts.append(cuts[spread(first, last)])
-        sources.append(np.repeat(some, last - first))
-    start, source = np.concatenate(starts), np.concatenate(sources)
-    order = np.lexsort((start, source))
-    start, source = start[order], source[order]
-    end = np.append(start[1:], 0)
-    last_of = np.append(source[1:] != source[:-1], True)[: len(source)]
-    end = np.where(last_of, pieces.end[source], end[: len(source)])
+        parts[some] += last - first
+        found.append((some, cuts[spread(first, last)]))
+    source = np.repeat(np.arange(len(parts)), parts)
+    at = np.cumsum(parts) - parts  # where the parts of each piece begin
+    start = pieces.start[source]
+    for some, inner in found:
+        start[spread(at[some] + 1, at[some] + parts[some])] = inner
+    end = np.append(start[1:], 0)[: len(start)]
+    end[at + parts - 1] = pieces.end
     return Pieces(start, end, pieces.cause[source], pieces.row[source], pieces.gap[source])
 
 
@@ -188,10 +192,9 @@ def waits_of_the_program(host: Host, thread: int) -> Ints:
     """
     columns = host.work.trace.columns
     rows = host.of_thread(thread, Category.OS_CALL)
-    calls = host.of_thread(thread, Category.RUNTIME)
-    if not len(host.of_thread(thread, *AT_WORK)):
+    if not len(rows) or not len(host.of_thread(thread, *AT_WORK)):
         return rows[:0]
-    around = np.concatenate((calls, host.loaders(thread)))
+    around = np.concatenate((host.of_thread(thread, Category.RUNTIME), host.loaders(thread)))
     around = around[np.argsort(columns["start"][around], kind="stable")]
     held = Layer.of("os_wait", around, columns["start"][around], columns["end"][around])
     return rows[held.holding(columns["start"][rows]) < 0]

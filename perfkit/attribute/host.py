@@ -93,6 +93,7 @@ class Host:
         rows = work.trace.rows(*HOST_CATEGORIES)
         order = np.lexsort((columns["start"][rows], columns["thread"][rows]))
         self.rows: NDArray[Any] = rows[order].astype(np.int32)
+        self.categories = columns["category"][self.rows]
         self.bounds = np.searchsorted(columns["thread"][self.rows], np.arange(len(work.trace.threads) + 1))
         self.layers = functools.cache(self._layers)
         self.waits = functools.cache(self._waits)
@@ -103,10 +104,10 @@ class Host:
 
     def of_thread(self, thread: int, *categories: Category) -> Ints:
         """Return the rows of a thread of these categories, by start."""
-        rows: Ints = self.rows[self.bounds[thread] : self.bounds[thread + 1]]
+        mine = slice(self.bounds[thread], self.bounds[thread + 1])
         wanted = np.zeros(256, bool)
         wanted[list(categories)] = True
-        kept: Ints = rows[wanted[self.work.trace.columns["category"][rows]]]
+        kept: Ints = self.rows[mine][wanted[self.categories[mine]]]
         return kept
 
     @functools.cached_property
@@ -121,7 +122,11 @@ class Host:
             return answer
         call = activities.call[kernels]
         key = activities.owner[kernels].astype(np.int64) * len(work.trace.strings) + activities.name[kernels]
-        _, kernel = np.unique(key, return_inverse=True)
+        some = np.isin(key, key[slow[call]])
+        if not some.any():
+            return answer
+        call = call[some]
+        _, kernel = np.unique(key[some], return_inverse=True)
         first = np.full(int(kernel.max()) + 1, np.iinfo(np.int64).max)
         np.minimum.at(first, kernel, calls.start[call])
         answer[call[first[kernel] == calls.start[call]]] = True
@@ -178,7 +183,7 @@ class Host:
         columns = work.trace.columns
         rows = trace_rows(work, Category.OVERHEAD)
         program = np.zeros(len(work.trace.threads), bool)
-        program[columns["thread"][self.rows[columns["category"][self.rows] != Category.OVERHEAD]]] = True
+        program[columns["thread"][self.rows[self.categories != Category.OVERHEAD]]] = True
         other = np.zeros(len(work.processes), bool)
         other[work.process_of_thread[program]] = True
         other[process] = False

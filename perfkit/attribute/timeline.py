@@ -190,7 +190,7 @@ def read_device(
 def add_by_step(time: NDArray[np.int64], edges: Ints, pieces: Pieces) -> None:
     """Add pieces to sums by step (rows) and CODE (columns); no piece crosses an edge."""
     step = np.searchsorted(edges, pieces.start, "right") - 1
-    np.add.at(time, (step, pieces.cause), pieces.end - pieces.start)
+    np.add.at(time.reshape(-1), step * time.shape[1] + pieces.cause, pieces.end - pieces.start)  # exact, and one index
 
 
 def busy_by_class(total: Ints) -> dict[str, int]:
