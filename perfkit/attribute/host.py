@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -41,8 +40,7 @@ CODE: Final = {name: code for code, name in enumerate((*IDLE_CAUSES, *BUSY_CLASS
 """Idle cause or busy class to the small integer that stands for it in arrays."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """Disjoint intervals with one cause; ``row`` is the trace row to blame for each."""
 
     cause: str
@@ -69,8 +67,7 @@ class Layer:
         return Layer(self.cause, self.start[some], self.end[some], self.row[some])
 
 
-@dataclass(frozen=True, slots=True)
-class Pieces:
+class Pieces(NamedTuple):
     """Stretches of idle time with one cause each.
 
     ``cause`` is a CODE, ``row`` the host event to blame or -1, ``gap`` the position of the gap it is in.

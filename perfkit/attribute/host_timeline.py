@@ -80,7 +80,7 @@ def read_host(host: Host, places: Places, window: Literal["steps", "device-span"
         steps=step_table(names, edges, time),
     )
     losses = Losses(host, places)
-    losses.add(Pieces(*(getattr(pieces, name)[idle] for name in Pieces.__slots__)))
+    losses.add(Pieces(*(getattr(pieces, name)[idle] for name in Pieces._fields)))
     return [
         Reading(timeline, losses, EMPTY, dropped, (timeline.start_ns, timeline.end_ns), thread)
     ], marks.source if names or window == "device-span" else "none"
@@ -134,4 +134,5 @@ def layers(host: Host, thread: int) -> list[Layer]:
     own = [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]
     samples = host.of_thread(thread, Category.SAMPLE)
     ran = Layer.of("compute", samples, columns["start"][samples], columns["end"][samples])
-    return [*own, host.overhead(int(host.work.process_of_thread[thread])), ran]
+    process = int(host.work.process_of_thread[thread])
+    return [*own, host.overhead(process), ran, host.without_request(process)]

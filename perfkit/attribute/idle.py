@@ -67,7 +67,7 @@ def explain_block(host: Host, call: Ints, same_stream: NDArray[np.bool_], gap_st
         some = np.flatnonzero(thread == index)
         found.append(of_thread(host, index, some, gap_start[some], until[some], calls.start[call[some]]))
     order = np.argsort(np.concatenate([pieces.start for pieces in found]), kind="stable")
-    return Pieces(*(np.concatenate([getattr(piece, name) for piece in found])[order] for name in Pieces.__slots__))
+    return Pieces(*(np.concatenate([getattr(piece, name) for piece in found])[order] for name in Pieces._fields))
 
 
 def continues_stream(activities: Activities, mine: Ints, ending: Ints, gap_start: Ints) -> NDArray[np.bool_]:

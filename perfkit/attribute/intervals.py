@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -49,8 +48,7 @@ def spread(low: Ints, high: Ints) -> Ints:
     return np.arange(total) + shifts
 
 
-@dataclass(frozen=True, slots=True)
-class Union:
+class Union(NamedTuple):
     """The union of intervals as disjoint ascending ones; ``first`` is the position of each one's earliest member."""
 
     start: Ints

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -51,8 +51,7 @@ class Device:
     mine: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A timeline with what later passes need: the events its idle time is owed to and the activities in its window.
 
     ``thread`` is that of a host timeline, -1 for a device. ``host`` is where the host's part of the window begins and
@@ -69,8 +68,7 @@ class Reading:
     without_work: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Where a window and its steps begin and end: step i is ``[edges[i], edges[i + 1])``.
 
     ``without_work`` names the recorded steps that launched nothing on the device, and so have no time of their own.

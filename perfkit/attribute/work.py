@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -29,8 +28,7 @@ LAST: Final = np.iinfo(np.int64).max
 """Of activities that start together, one without a correlation comes after the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calls:
+class Calls(NamedTuple):
     """Runtime and driver calls, by start; ``launches`` marks those that hand work to a device."""
 
     row: Ints
@@ -45,8 +43,7 @@ class Calls:
     with_activity: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Activities:
+class Activities(NamedTuple):
     """Device activities, by start, then correlation (those without one last).
 
     ``call`` is a position in Calls or -1, ``owner`` the host process or -1, ``track`` the thread column. The end of an
@@ -68,8 +65,7 @@ class Activities:
     impossible: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """A trace with its device activities linked to the calls that launched them.
 
     ``mixed`` holds the processes that seem to be several programs under one id.
