@@ -64,11 +64,12 @@ def activities(database: sqlite3.Connection, texts: dict[int, str]) -> Iterator[
     """Kernels, copies, memsets and graphs."""
     for kind, category in (("KERNEL", "kernel"), ("MEMCPY", "gpu_memcpy"), ("MEMSET", "gpu_memset")):
         for row in table(database, f"CUPTI_ACTIVITY_KIND_{kind}"):
-            name = {
-                "KERNEL": lambda row: texts[row["demangledName"]],
-                "MEMCPY": lambda row: f"Memcpy {COPY_KINDS.get(row['copyKind'], row['copyKind'])}",
-                "MEMSET": lambda _: "Memset",
-            }[kind](row)
+            if kind == "KERNEL":
+                name = texts[row["demangledName"]]
+            elif kind == "MEMCPY":
+                name = f"Memcpy {COPY_KINDS.get(row['copyKind'], row['copyKind'])}"
+            else:
+                name = "Memset"
             yield activity(row, name, category)
     for row in table(database, "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"):
         if row["end"] > 0:
