@@ -29,6 +29,10 @@ SILENCE_THAT_MATTERS: Final = 0.01
 LONGEST_NAME: Final = 60
 
 HOW_TO_RECORD: Final = {
+    "onnxruntime": (
+        "was ONNX Runtime built with `--enable_cuda_profiling`?",
+        "the profile holds what ONNX Runtime did; record the caller with torch.profiler or Nsight Systems",
+    ),
     "nsight-systems": (
         "was `--trace=cuda` given, and may this user profile?",
         "record with `--trace=cuda,nvtx,osrt --sample=process-tree` to see more of the host",

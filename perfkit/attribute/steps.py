@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Marks", "device_bounds", "find_marks"]
 
+STEP_NUMBER = re.compile(r"\d+$")
 FEWEST_REPEATS = 3
 LEAST_COVERAGE = 0.5
 NOT_STEPS = re.compile(r"DataLoader|^Optimizer\.|^nccl:|^c10d|CompiledFxGraph|^Torch-Compiled|DistributedDataParallel")
@@ -48,7 +49,7 @@ NO_MARKS = Marks("none", (), np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 def find_marks(work: Work, process: int) -> Marks:
-    """Find the steps of a process: ``ProfilerStep#``, else the optimizer's, else a repeated annotation."""
+    """Find the steps of a process: ``ProfilerStep#`` and its like, else the optimizer's, else a repeated annotation."""
     trace = work.trace
     rows = trace.rows(Category.ANNOTATION)
     rows = rows[work.process_of_thread[trace.columns["thread"][rows]] == process]
@@ -56,7 +57,7 @@ def find_marks(work: Work, process: int) -> Marks:
     start, end = trace.columns["start"][rows], trace.columns["end"][rows]
     steps = work.names.match("host", "step", rows)
     if steps.any():
-        return marks(work, "ProfilerStep#", rows[steps])
+        return marks(work, STEP_NUMBER.sub("", first_name(work, rows[steps])), rows[steps])
     optimizer = np.flatnonzero(work.names.match("host", "optimizer", rows))
     if len(optimizer):
         ends = end[optimizer]
@@ -71,6 +72,11 @@ def first_event(work: Work, process: int) -> int:
     columns = work.trace.columns
     rows = work.trace.rows(Category.ANNOTATION, Category.OPERATOR, Category.RUNTIME)
     return int(columns["start"][rows[work.process_of_thread[columns["thread"][rows]] == process]].min())
+
+
+def first_name(work: Work, rows: Ints) -> str:
+    """Return the name of the first of some rows."""
+    return work.trace.strings[int(work.trace.columns["name"][rows[0]])]
 
 
 def marks(work: Work, source: str, rows: Ints) -> Marks:

@@ -82,8 +82,19 @@ class Format(NamedTuple):
 
 _JSON: Final = rb"(?:\xef\xbb\xbf)?\s*"
 
+# A key, wherever it is, but not within a string: there, the quotes of one would follow a backslash.
+_NEAR: Final = rb".{0,65536}?(?<!\\)"
+_LIST: Final = _JSON + rb"\[\s*\{"
+_NOT_EVENTS: Final = rb"(?!" + _NEAR + rb"\"ph\"\s*:)"
+_MILLISECONDS: Final = rb"\"start(?:Enq|H2d|In|Compute)Ms\"\s*:"
+_ONNX_EVENT: Final = rb"\"cat\"\s*:\s*\"(?:Session|Node)\""
+_TRITON_RECORD: Final = (
+    rb"\"(?:timestamps\"\s*:\s*\[\s*(?:\]|\{[^{}]*\"ns\"\s*:)|activity\"\s*:\s*\"TENSOR_|model_version\"\s*:)"
+)
+
 FORMATS: Final = (
     Format("nsight-systems", "timeline", rb"SQLite format 3\0", "perfkit.ingest.nsight_systems", "Nsight Systems"),
+    Format("onnxruntime", "timeline", _LIST + _NEAR + _ONNX_EVENT, "perfkit.ingest.onnx_runtime", "ONNX Runtime"),
     Format("torch-profiler", "timeline", _JSON + rb"[\[{]", "perfkit.ingest.torch_profiler", "PyTorch Profiler"),
 )
 """All formats; the first match wins, so the general ones come last."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Columns = dict[str, NDArray[Any]]
 
-__all__ = ["FORMAT", "columns_for", "read_trace"]
+__all__ = ["FORMAT", "Dialect", "columns_for", "read_events", "read_trace"]
 
 FORMAT: Final = "torch-profiler"
 
@@ -80,6 +80,16 @@ class Scanner(Protocol):
         """Hand over a column; once."""
 
 
+class Dialect(NamedTuple):
+    """What sets apart the profilers that write Chrome events: the name of the format, and the meaning of categories.
+
+    ``categories`` takes category and name of each row, as indices of strings, and the strings, like `category_codes`.
+    """
+
+    format: str
+    categories: Callable[[NDArray[np.int32], NDArray[np.int32], Sequence[bytes]], tuple[NDArray[np.uint8], int, str]]
+
+
 def columns_for(fields: Iterable[str] | None) -> tuple[Column, ...]:
     """Return the columns to scan: those of every event, and the named fields (`DEFAULT_FIELDS` for None).
 
@@ -98,12 +108,22 @@ def read_trace(
     content: Content, columns: Sequence[Column], progress: Callable[[int, int | None], None] | None
 ) -> Trace:
     """Read a trace to its end, as `perfkit.ingest.formats.TraceReader` has it."""
+    return read_events(content, columns, progress, Dialect(FORMAT, category_codes))
+
+
+def read_events(
+    content: Content,
+    columns: Sequence[Column],
+    progress: Callable[[int, int | None], None] | None,
+    dialect: Dialect,
+) -> Trace:
+    """Read Chrome events of any profiler to their end."""
     scanner = _new_scanner(columns)
     for chunk in content.chunks(progress):
         scanner.feed(chunk)
     scanner.finish()
     _expect_events(scanner, content.source)
-    return _trace(scanner, content.source, columns)
+    return _trace(scanner, content.source, columns, dialect)
 
 
 def _new_scanner(columns: Sequence[Column]) -> Scanner:
@@ -132,7 +152,7 @@ def _expect_events(scanner: Scanner, source: Source) -> None:
         raise unknown_json(source.label, scanner.top, scanner.header)
 
 
-def _trace(scanner: Scanner, source: Source, columns: Sequence[Column]) -> Trace:
+def _trace(scanner: Scanner, source: Source, columns: Sequence[Column], dialect: Dialect) -> Trace:
     defects = DefectList()
     for kind, count, offset in scanner.defects:
         defects.add(kind, count, offset)
@@ -140,13 +160,13 @@ def _trace(scanner: Scanner, source: Source, columns: Sequence[Column]) -> Trace
         defects.add(kind, 1, offset)
     header = parse_header(scanner.header, defects)
     strings = scanner.strings
-    table, threads, earliest_ns = _build(scanner, strings, columns, defects)
+    table, threads, earliest_ns = _build(scanner, strings, columns, defects, dialect)
     if not len(table["start"]):
         defects.add("no_events", detail=_other_phases(scanner.phases))
     epoch_ns = header.base_ns + earliest_ns
     return Trace(
         path=source.label,
-        format=FORMAT,
+        format=dialect.format,
         epoch_ns=epoch_ns,
         clock=clock_of(epoch_ns),
         columns=table,
@@ -168,11 +188,11 @@ def _other_phases(phases: dict[str, int]) -> str:
 
 
 def _build(
-    scanner: Scanner, strings: Sequence[bytes], columns: Sequence[Column], defects: DefectList
+    scanner: Scanner, strings: Sequence[bytes], columns: Sequence[Column], defects: DefectList, dialect: Dialect
 ) -> tuple[Columns, tuple[Thread, ...], int]:
     """Turn the scanned columns into those of a Trace; each is taken from the scanner in its turn, to spare memory."""
     name = scanner.column("name")
-    codes, unknown, shown = category_codes(scanner.column("category"), name, strings)
+    codes, unknown, shown = dialect.categories(scanner.column("category"), name, strings)
     defects.add("unknown_category", unknown, detail=shown)
     start = scanner.column("start")
     texts, names = Strings(strings), name
