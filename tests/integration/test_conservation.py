@@ -122,6 +122,8 @@ def test_ranks_with_one_process_id_are_one_process(same_device: bool, window: Wi
     found = attribute(merged(tmp_path, one, other), window=window)
     check_sums(found)
     assert {line.process for line in found.timelines} == {"59811"}
+    assert {line.confidence for line in found.timelines} == {"low"}
+    assert [defect.count for defect in found.defects if defect.kind == "shared_process_id"] == [1]
     if same_device:
         assert [line.device for line in found.timelines] == [0]
     elif window == "device-span":
