@@ -112,14 +112,14 @@ class Database(_database_twin.Database):
         try:
             columns = self._connection.execute(_COLUMNS, (table,)).fetchall()
             ((key_indexes,),) = self._connection.execute(_KEY_INDEXES, (table,)).fetchall()
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeError):
             return 0, {}
         keys = sum(key > 0 for _, _, _, key, _, _ in columns)
         for name, declared, has_default, key, hidden, root in columns:  # noqa: B007  the same in each row
             # Only this spelling makes a column another name of the rowid, and not if the key has an index of its own.
             is_rowid = key == keys == 1 and declared.upper() == b"INTEGER" and not key_indexes
             plain = not has_default and not _is_real(declared)
-            places[name.decode("utf-8", "replace")] = _Place(number, "rowid" if is_rowid else "int", plain)
+            places[name.decode("utf-8", "surrogateescape")] = _Place(number, "rowid" if is_rowid else "int", plain)
             number += hidden != _VIRTUAL
         return root, places
 

@@ -97,8 +97,10 @@ class Database:
         found: dict[str, list[str]] = {}
         try:
             for table, column in self._connection.execute(_TABLES):
-                found.setdefault(table.decode("utf-8", "replace"), []).append(column.decode("utf-8", "replace"))
-        except sqlite3.Error as error:
+                # A name with U+FFFD would be another one: SQLite takes quoted names that it does not know for texts.
+                if _is_utf8(table) and _is_utf8(column):
+                    found.setdefault(table.decode(), []).append(column.decode())
+        except (sqlite3.Error, UnicodeError) as error:
             raise _unreadable(self._label, error) from error
         return {table: tuple(columns) for table, columns in found.items() if not table.startswith("sqlite_")}
 
@@ -136,13 +138,13 @@ class Database:
         rows: Iterator[Any] = iter(())
         try:
             rows = iter(self._connection.execute(query))
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeError):
             damaged = True
         while not damaged:
             batch: list[Any] = []
             try:
                 batch.extend(islice(rows, _BATCH_ROWS))  # of an iterator that fails, what it gave before stays
-            except sqlite3.Error:
+            except (sqlite3.Error, UnicodeError):
                 damaged = True
             if batch:
                 yield batch
@@ -178,7 +180,7 @@ class Database:
         query = f"SELECT count(*) FROM {_quoted(table)} NOT INDEXED WHERE typeof({_quoted(column)}) NOT IN ('null', ?)"
         try:
             ((count,),) = self._connection.execute(query, (kind,)).fetchall()
-        except sqlite3.Error:  # counted as damaged already
+        except (sqlite3.Error, UnicodeError):  # counted as damaged already
             return
         self._defects["wrong_type", table] += count
 
@@ -204,8 +206,17 @@ def _connect(path: str, label: str) -> sqlite3.Connection:
     return connection
 
 
-def _unreadable(label: str, error: sqlite3.Error) -> UnreadableTraceError:
-    return UnreadableTraceError(f"{label} cannot be read as an SQLite database ({error}): export or copy it again")
+def _unreadable(label: str, error: sqlite3.Error | UnicodeError) -> UnreadableTraceError:
+    reason = "its table of tables is damaged" if isinstance(error, UnicodeError) else error
+    return UnreadableTraceError(f"{label} cannot be read as an SQLite database ({reason}): export or copy it again")
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def _quoted(name: str) -> str:

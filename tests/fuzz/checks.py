@@ -1,4 +1,4 @@
-"""What must hold of every input: both scanners agree, however it is cut; nothing but a PerfkitError is ever raised."""
+"""What must hold of every input: native and twin agree, however it is cut; nothing but a PerfkitError is raised."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perfkit.errors import PerfkitError
+from tests.fuzz.broken_databases import database_faults, is_database
 from tests.fuzz.inputs import pack
 from tests.fuzz.mutations import cuts
 from tests.fuzz.outcome import (
@@ -23,7 +24,7 @@ from tests.fuzz.outcome import (
     small_batches,
 )
 
-DIAGNOSED = 0.05
+DIAGNOSED, DATABASES_DIAGNOSED = 0.05, 0.3
 """The share of inputs that are diagnosed too."""
 
 TERMINAL_CELLS = 80
@@ -37,15 +38,16 @@ class Checks:
         self.pipeline = find_spec("perfkit.pipeline.diagnose") is not None
 
     def __str__(self) -> str:
-        scanners = "the native scanner against its twin" if self.native else "the twin against itself"
+        scanners = "what is native against its twin" if self.native else "the twins against themselves"
         return scanners + (", and diagnoses" if self.pipeline else "")
 
     def fail(self, document: bytes, number: int) -> list[str]:
         """What is wrong with how the document is read, as input `number`; empty if nothing is."""
-        found = self._compare(document, random.Random(number))
+        database = is_database(document)
+        found = database_faults(document) if database else self._compare(document, random.Random(number))
         rng = random.Random(-number - 1)  # of its own, so that a shorter document is still diagnosed, and packed alike
-        if not found and self.pipeline and rng.random() < DIAGNOSED:
-            found = diagnosis_faults(*pack(document, rng))
+        if not found and self.pipeline and rng.random() < (DATABASES_DIAGNOSED if database else DIAGNOSED):
+            found = diagnosis_faults(*(("export.sqlite", document) if database else pack(document, rng)))
         return found
 
     def _compare(self, document: bytes, rng: random.Random) -> list[str]:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from importlib import import_module
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfkit.ingest import _database_twin
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 PAGE_BYTES = (512, 1024, 4096, 65536)
 RESERVED_AT, ENCODING_AT = 20, 56
+
+MESSAGE_CHARACTERS = 400
 
 DECLARED = ("INTEGER", "INTEGER NOT NULL", "INT", "TEXT", "TEXT NOT NULL", "REAL", "NUMERIC", "BLOB", "", "DOUBLE")
 """Types as a table may declare them; what is stored under each differs."""
@@ -103,17 +106,22 @@ def read_all(opened: Database, ways: Sequence[str] = WAYS) -> Outcome:
 def differences(one: Outcome, other: Outcome) -> list[str]:
     """What differs, a line each; empty if nothing does."""
     found = [
-        f"{name}: {getattr(one, name)} != {getattr(other, name)}"[:400]
+        f"{name}: {getattr(one, name)} != {getattr(other, name)}"[:MESSAGE_CHARACTERS]
         for name in ("tables", "defects")
         if getattr(one, name) != getattr(other, name)
     ]
-    for table, way in one.values.keys() | other.values.keys():
-        a, b = one.values.get((table, way), {}), other.values.get((table, way), {})
-        found += [
-            f"{table}.{name} as {way}: {a.get(name)} != {b.get(name)}"[:400]
-            for name in a.keys() | b.keys()
-            if a.get(name) != b.get(name)
-        ]
+    for key in sorted(one.values.keys() & other.values.keys()):
+        for column in one.values[key].keys() & other.values[key].keys():
+            values, others = one.values[key][column], other.values[key][column]
+            if values != others:
+                place, pair = next(
+                    (place, pair) for place, pair in enumerate(zip_longest(values, others)) if pair[0] != pair[1]
+                )
+                found.append(
+                    f"{key}, column {column}, row {place}: {pair}, of {len(values)} and {len(others)}"[
+                        :MESSAGE_CHARACTERS
+                    ]
+                )
     return found
 
 

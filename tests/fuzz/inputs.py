@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.fuzz.broken_databases import break_database, sound_databases
 from tests.fuzz.mutations import mutate
 from tests.fuzz.seeds import DOCUMENTS, excerpts, read_trace, trace_files
 from tests.simulator import Style, random_program, record, write
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 EXCERPTS_PER_TRACE = 4
 BIGGEST_TRACE = 1_400_000
+DATABASES = 0.2
+"""The share of inputs that are SQLite files."""
+
 SIMULATED_LAYOUTS = ("compact", "kineto", "pretty")
 
 
@@ -28,16 +32,19 @@ class Inputs:
 
     seed: int
     corpus: tuple[bytes, ...]
+    databases: tuple[bytes, ...]
 
     def __getitem__(self, number: int) -> bytes:
         if number < len(self.corpus):
             return self.corpus[number]
         rng = random.Random(f"{self.seed}/{number}")
+        if rng.random() < DATABASES:
+            return break_database(rng.choice(self.databases), rng)
         return mutate(rng.choice(self.corpus), rng)
 
 
 def open_inputs(seed: int) -> Inputs:
-    """Gathers what to mutate: hand-written documents, and excerpts of recorded and simulated traces."""
+    """Gathers what to mutate: hand-written documents, excerpts of recorded and simulated traces, and databases."""
     rng = random.Random(seed)
     corpus = list(DOCUMENTS)
     for file in trace_files():
@@ -45,7 +52,7 @@ def open_inputs(seed: int) -> Inputs:
             corpus += excerpts(read_trace(file), rng, EXCERPTS_PER_TRACE)
     for document in _simulate(rng):
         corpus += excerpts(document, rng, EXCERPTS_PER_TRACE)
-    return Inputs(seed, tuple(corpus))
+    return Inputs(seed, tuple(corpus), tuple(sound_databases(rng)))
 
 
 def _simulate(rng: random.Random) -> Iterator[bytes]:

@@ -111,13 +111,14 @@ private:
     bool find_values(const Cell& cell, std::uint64_t& needed) {
         std::uint64_t header_size;
         if (read_varint(cell.payload, header_size) > cell.payload + cell.local || header_size > cell.size) return false;
+        std::fill(values_.begin(), values_.end(), Value{SerialType::null, 0});
+        needed = 0;
+        if (header_size == 0) return true;  // as SQLite has it
         const Byte* p = payload_.first(cell, header_size, walk_);
         if (p == nullptr) return false;
         const Byte* const end = p + header_size;
         p = read_varint(p, header_size);
-        std::fill(values_.begin(), values_.end(), Value{SerialType::null, 0});
         std::uint64_t offset = header_size;
-        needed = 0;
         for (const int output : outputs_) {
             if (p >= end) break;
             std::uint64_t type;
