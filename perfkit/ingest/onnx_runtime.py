@@ -1,7 +1,7 @@
 """ONNX Runtime profiles (``SessionOptions.enable_profiling``): a list of Chrome events, read by the scanner of those.
 
 Nodes of the graph become operators, named by their kind (``MatMul``); ``model_run`` marks a step; what a node's kernels
-were launched by is the node itself, since no launch calls are recorded. ``docs/decisions/0007`` has the reasons.
+were launched by is the node itself, since no launch calls are recorded. ``docs/decisions/0009`` has the reasons.
 """
 
 from __future__ import annotations
