@@ -36,7 +36,7 @@ HOW_TO_RECORD: Final = {
     "nsight-systems": (
         "was `--trace=cuda` given, and may this user profile?",
         "record with `--trace=cuda,nvtx,osrt --sample=process-tree` to see more of the host",
-    )
+    ),
 }
 """Format to what to ask where no device activity was recorded, and how to see more of the host."""
 IN_PYTORCH: Final = (

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 def test_an_input_is_the_same_whenever_it_is_asked_for() -> None:
-    first, second = (Inputs(1, (b'{"traceEvents":[{"ph":"X","ts":1}]}', b"[]")) for _ in range(2))
+    documents, databases = (b'{"traceEvents":[{"ph":"X","ts":1}]}', b"[]"), (b"SQLite format 3\0" + bytes(1008),)
+    first, second = (Inputs(1, documents, databases) for _ in range(2))
     assert [first[number] for number in range(200)] == [second[number] for number in range(200)]
     assert len({first[number] for number in range(200)}) > 100
-    assert first[2] != Inputs(2, first.corpus)[2]
+    assert [first[number] for number in range(2, 20)] != [Inputs(2, documents, databases)[n] for n in range(2, 20)]
 
 
 def test_cuts_are_ascending_positions_within_the_document() -> None:
