@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from perfkit.ingest.distinct import distinct_rows
 from perfkit.model.columns import MISSING_INT, MISSING_SMALL
 
 if TYPE_CHECKING:
@@ -91,10 +92,8 @@ class Names:
         """Return the string that `text` (integers to str) gives for each row, called once for each distinct row."""
         if not len(numbers[0]):
             return np.empty(0, np.int32)
-        distinct, inverse = _distinct_rows(numbers)
-        table = [
-            self.number(text(*row).encode()) for row in zip(*(column.tolist() for column in distinct), strict=True)
-        ]
+        found, inverse = distinct_rows(numbers)
+        table = [self.number(text(*row).encode()) for row in zip(*(column.tolist() for column in found), strict=True)]
         return np.array(table, np.int32)[inverse]
 
     def compacted(self, columns: Sequence[NDArray[np.int32]]) -> list[bytes]:
@@ -114,14 +113,3 @@ class Names:
 def without_signature(name: bytes) -> bytes:
     """Return the name of a runtime call as it is called in a program."""
     return _SIGNATURE.sub(b"", name)
-
-
-def _distinct_rows(columns: Sequence[NDArray[np.int64]]) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
-    """Return the distinct rows of a table, column by column, and the number of each row among them."""
-    code = np.zeros(len(columns[0]), np.int64)
-    for column in columns:
-        values, number = np.unique(column, return_inverse=True)
-        # Renumbered each time, so that the product stays below the square of the number of rows.
-        code = np.unique(code * len(values) + number.reshape(-1), return_inverse=True)[1].reshape(-1)
-    first = np.unique(code, return_index=True)[1]
-    return [column[first] for column in columns], code

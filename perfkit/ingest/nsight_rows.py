@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from perfkit.ingest.distinct import distinct, distinct_rows
 from perfkit.ingest.event_times import ends, rows_with_a_time, shift_to_zero
 from perfkit.model.columns import MISSING_INT
 from perfkit.model.trace import Category, Thread
@@ -55,18 +56,16 @@ class Threads:
 
     def hosts(self, global_ids: Ints) -> NDArray[np.int32]:
         """Return the number of the host thread of each row."""
-        distinct, inverse = np.unique(global_ids, return_inverse=True)
-        numbers = [self._number((0, 0, value), self._host) for value in distinct.tolist()]
-        return np.array(numbers, np.int32)[inverse.reshape(-1)] if numbers else np.empty(0, np.int32)
+        found, row = distinct(global_ids)
+        return np.array([self._number((0, 0, value), self._host) for value in found.tolist()], np.int32)[row]
 
     def streams(self, device: Ints, stream: Ints, global_ids: Ints) -> NDArray[np.int32]:
         """Return the number of the stream of each row; streams of several processes are several."""
-        process, owner = np.unique(global_ids & ~_ID_MASK, return_inverse=True)
         stream = np.where(stream == _ALL_STREAMS, -1, stream)
-        lanes, lane = np.unique(np.stack([owner.reshape(-1), device, stream], axis=1), axis=0, return_inverse=True)
-        keys = [(int(process[row[0]]), row[1], row[2]) for row in lanes.tolist()]
-        numbers = [self._number((1 + place[1], place[2], place[0]), self._stream) for place in keys]
-        return np.array(numbers, np.int32)[lane.reshape(-1)] if numbers else np.empty(0, np.int32)
+        lanes, row = distinct_rows((global_ids & ~_ID_MASK, device, stream))
+        places = zip(*(column.tolist() for column in lanes), strict=True)
+        numbers = [self._number((1 + gpu, lane, process), self._stream) for process, gpu, lane in places]
+        return np.array(numbers, np.int32)[row]
 
     def process(self, global_id: int) -> str:
         """Return the key of a process: its id, or more where two machines of one recording use the same."""
