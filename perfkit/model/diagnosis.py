@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from perfkit.model.table import Table
+
 if TYPE_CHECKING:
     from perfkit.model.advice import Advice
     from perfkit.model.attribution import Attribution
+    from perfkit.model.fleet import Fleet
+    from perfkit.model.kernel_profile import KernelProfile
     from perfkit.model.trace import Defect, Device, Trace
 
 __all__ = ["Diagnosis", "TraceSummary"]
@@ -43,8 +47,18 @@ class TraceSummary(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """A trace, where its time goes, and what follows from it."""
+    """A trace, where its time goes, and what follows from it.
+
+    Attributes:
+        trace: What was read.
+        attribution: Where its time goes; of many ranks, the timelines of all, and tables summed over them.
+        advice: What follows from it.
+        fleet: What many ranks say together; None for a single one.
+        profiles: Kernels that a profiler of single kernels measured.
+    """
 
     trace: TraceSummary
     attribution: Attribution
     advice: Advice
+    fleet: Fleet | None = None
+    profiles: Table[KernelProfile] = Table()

@@ -48,19 +48,4 @@ def diagnose(
         message = f"{trace.path} is of rank {trace.rank}, not {rank}: leave the rank out, or give the other trace"
         raise UsageError(message)
     attribution = attribute(trace, window=window or "steps")
-    return Diagnosis(trace=summarise(trace), attribution=attribution, advice=advise(attribution))
-
-
-def summarise(trace: Trace) -> TraceSummary:
-    """Keep what a reader needs to know of a trace, without its events."""
-    return TraceSummary(
-        path=trace.path,
-        format=trace.format,
-        epoch_ns=trace.epoch_ns,
-        clock=trace.clock,
-        hardware=trace.devices,
-        rank=trace.rank,
-        world_size=trace.world_size,
-        events=trace.events,
-        defects=trace.defects,
-    )
+    return Diagnosis(trace=TraceSummary.of(trace), attribution=attribution, advice=advise(attribution))
