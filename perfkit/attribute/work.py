@@ -11,6 +11,7 @@ from perfkit.attribute.links import Ends, link
 from perfkit.attribute.mixed import mixed_processes
 from perfkit.attribute.names import Names
 from perfkit.model.columns import MISSING_INT
+from perfkit.model.program import Activities, Calls
 from perfkit.model.trace import DEVICE_CATEGORIES, Category
 
 if TYPE_CHECKING:
@@ -26,43 +27,6 @@ CLOCK_SKEW_NS: Final = 1_000_000
 """The clocks of host and device agree at least this well within one recording."""
 LAST: Final = np.iinfo(np.int64).max
 """Of activities that start together, one without a correlation comes after the others."""
-
-
-class Calls(NamedTuple):
-    """Runtime and driver calls, by start; ``launches`` marks those that hand work to a device."""
-
-    row: Ints
-    start: Ints
-    end: Ints
-    thread: NDArray[np.int32]
-    process: NDArray[np.int32]
-    correlation: Ints
-    is_copy: NDArray[np.bool_]
-    is_graph: NDArray[np.bool_]
-    launches: NDArray[np.bool_]
-    with_activity: NDArray[np.bool_]
-
-
-class Activities(NamedTuple):
-    """Device activities, by start, then correlation (those without one last).
-
-    ``call`` is a position in Calls or -1, ``owner`` the host process or -1, ``track`` the thread column. The end of an
-    ``impossible`` one is not known, and taken to be its start. A ``whole_graph`` stands for all kernels of a graph.
-    """
-
-    row: Ints
-    start: Ints
-    end: Ints
-    category: NDArray[np.uint8]
-    name: NDArray[np.int32]
-    track: NDArray[np.int32]
-    device: NDArray[np.int32]
-    stream: NDArray[np.int32]
-    call: Ints
-    owner: NDArray[np.int32]
-    communicates: NDArray[np.bool_]
-    whole_graph: NDArray[np.bool_]
-    impossible: NDArray[np.bool_]
 
 
 class Work(NamedTuple):
