@@ -12,6 +12,7 @@ from perfkit.attribute.intervals import EMPTY, Union
 from perfkit.attribute.steps import find_marks
 from perfkit.attribute.timeline import Reading, add_by_step, busy_by_class, idle_by_cause, step_table
 from perfkit.model.attribution import IDLE_CAUSES, Timeline
+from perfkit.model.program import StepTimes
 from perfkit.model.trace import Category
 
 if TYPE_CHECKING:
@@ -81,9 +82,10 @@ def read_host(host: Host, places: Places, window: Literal["steps", "device-span"
     )
     losses = Losses(host, places)
     losses.add(Pieces(*(getattr(pieces, name)[idle] for name in Pieces._fields)))
-    return [
-        Reading(timeline, losses, EMPTY, dropped, (timeline.start_ns, timeline.end_ns), thread)
-    ], marks.source if names or window == "device-span" else "none"
+    times = StepTimes(timeline.id, edges, thread, EMPTY, EMPTY)
+    span = timeline.start_ns, timeline.end_ns
+    reading = Reading(timeline, losses, EMPTY, dropped, span, thread, step_times=times)
+    return [reading], marks.source if names or window == "device-span" else "none"
 
 
 def busiest(host: Host) -> int:

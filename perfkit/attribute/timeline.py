@@ -14,6 +14,7 @@ from perfkit.attribute.intervals import Union
 from perfkit.attribute.steps import Marks, device_bounds
 from perfkit.model.attribution import BUSY_CLASSES, IDLE_CAUSES, Confidence, Step, Timeline, WindowKind
 from perfkit.model.columns import MISSING_SMALL
+from perfkit.model.program import StepTimes
 from perfkit.model.table import Table
 from perfkit.model.trace import Category
 
@@ -40,6 +41,7 @@ __all__ = [
 ENOUGH_LINKED: Final = 0.95
 MUCH_UNATTRIBUTED: Final = 0.05
 MOSTLY: Final = 0.5
+NO_STEP: Final = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Reading(NamedTuple):
 
     ``thread`` is that of a host timeline, -1 for a device. ``host`` is where the host's part of the window begins and
     ends: a host runs ahead of its devices, so it has a window of its own. ``without_work`` names the recorded steps
-    that launched nothing here.
+    that launched nothing here. ``step_times`` is what a replay needs to know of the steps.
     """
 
     timeline: Timeline
@@ -66,12 +68,14 @@ class Reading(NamedTuple):
     host: tuple[int, int]
     thread: int = -1
     without_work: tuple[str, ...] = ()
+    step_times: StepTimes | None = None
 
 
 class Bounds(NamedTuple):
     """Where a window and its steps begin and end: step i is ``[edges[i], edges[i + 1])``.
 
     ``without_work`` names the recorded steps that launched nothing on the device, and so have no time of their own.
+    ``step`` is the step that each activity of the device was launched in, -1 before the first, NO_STEP where not known.
     """
 
     kind: WindowKind
@@ -79,6 +83,7 @@ class Bounds(NamedTuple):
     names: tuple[str, ...]
     dropped: tuple[str, ...]
     only_step: bool
+    step: Ints
     host: tuple[int, int] | None = None
     without_work: tuple[str, ...] = ()
 
@@ -116,9 +121,12 @@ def window_bounds(work: Work, device: Device, marks: Marks, window: Literal["ste
         if kept:
             host = int(marks.start[kept[drop]]), int(marks.end[kept[-1]])
             only = len(kept) == 1
-            return Bounds("steps", edges[drop:], names[drop:], names[:drop], only, host, empty)
+            place = np.full(len(marks) + 1, NO_STEP)  # the last element is that of no step
+            place[kept] = np.arange(len(kept)) - drop
+            step = np.where(before, -1, place[step])
+            return Bounds("steps", edges[drop:], names[drop:], names[:drop], only, step, host, empty)
     edges = np.array([start[0], end.max()])
-    return Bounds("device-span", edges, (), (), only_step=False)
+    return Bounds("device-span", edges, (), (), only_step=False, step=np.zeros(len(mine), np.int64))
 
 
 def read_device(
@@ -154,15 +162,15 @@ def read_device(
         shared=device.process in work.mixed,
     )
     lead_in, lead_out = lead_times(work, device.process, low, high)
-    known = device.index != MISSING_SMALL
+    has_index = device.index != MISSING_SMALL
     header = {entry.index: entry for entry in work.trace.devices}.get(device.index)
     process = work.processes[device.process] if device.process >= 0 else ""
     timeline = Timeline(
-        id=f"{process or '?'}/gpu{device.index if known else '?'}",
+        id=f"{process or '?'}/gpu{device.index if has_index else '?'}",
         kind="device",
         window_kind=bounds.kind,
         process=process,
-        device=device.index if known else -1,
+        device=device.index if has_index else -1,
         device_name=header.name if header else "",
         uuid=header.uuid if header else "",
         start_ns=low,
@@ -182,7 +190,9 @@ def read_device(
         steps=step_table(bounds.names, bounds.edges, time),
     )
     host_window = bounds.host or (low - lead_in, high + lead_out)
-    return Reading(timeline, losses, inside, bounds.dropped, host_window, without_work=bounds.without_work)
+    known = bounds.step != NO_STEP
+    times = StepTimes(timeline.id, bounds.edges, -1, mine[known], bounds.step[known])
+    return Reading(timeline, losses, inside, bounds.dropped, host_window, -1, bounds.without_work, times)
 
 
 def add_by_step(time: NDArray[np.int64], edges: Ints, pieces: Pieces) -> None:
