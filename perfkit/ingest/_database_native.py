@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from perfkit.errors import UnreadableTraceError
 from perfkit.ingest import _database_twin, _scan
+from perfkit.ingest._database_rescue import rescue
 from perfkit.ingest.database import LONGEST_TEXT_BYTES
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    Columns = dict[str, NDArray[Any]]
 
 __all__ = ["Database"]
 
@@ -51,14 +54,18 @@ class Database(_database_twin.Database):
 
     def __init__(self, path: str, progress: Callable[[int, int | None], None] | None, label: str) -> None:
         """Open the file, which messages call by its label, and read which tables there are."""
-        super().__init__(path, progress, label)
         self._texts = _scan.Texts()
+        self._rescued_roots: dict[str, int] = {}
         try:
             self._file = Path(path).open("rb")  # noqa: SIM115  closed on leaving
         except OSError as error:
-            self._connection.close()
             message = f"{label} cannot be opened: {error.strerror or error}"
             raise UnreadableTraceError(message) from error
+        try:
+            super().__init__(path, progress, label)
+        except BaseException:
+            self._file.close()
+            raise
 
     def __exit__(
         self,
@@ -75,7 +82,20 @@ class Database(_database_twin.Database):
         """The distinct texts read so far."""
         return self._texts.strings
 
-    def _read(self, table: str, integers: list[str], texts: list[str]) -> tuple[int, dict[str, NDArray[Any]]]:
+    def _list_tables(self) -> dict[str, tuple[str, ...]]:
+        try:
+            return super()._list_tables()
+        except UnreadableTraceError:
+            rescued = rescue(self._file.fileno())
+            if not rescued.roots:
+                rescued.connection.close()
+                raise
+        self._connection.close()
+        self._connection, self._rescued_roots = rescued.connection, rescued.roots
+        self._defects["damaged_table", "sqlite_schema"] += rescued.damaged
+        return {table: columns for table, columns in super()._list_tables().items() if table in rescued.roots}
+
+    def _read(self, table: str, integers: list[str], texts: list[str]) -> tuple[int, Columns]:
         """Read columns that are there; return the number of rows too."""
         root, places = self._places(table)
         wanted = [places.get(name) for name in (*integers, *texts)]
@@ -83,12 +103,12 @@ class Database(_database_twin.Database):
         repeated = len({place.number for place in asked}) < len(asked)
         keys_as_text = any(place.kind == "rowid" for place in asked[len(integers) :])
         if len(asked) < len(wanted) or repeated or keys_as_text:
-            return super()._read(table, integers, texts)
+            return self._read_with_twin(table, integers, texts)
         columns: list[tuple[int, str]] = [(place.number, place.kind) for place in asked[: len(integers)]]
         columns += [(place.number, "text") for place in asked[len(integers) :]]
         reader = _scan.Table(self._file.fileno(), root, columns, self._texts, LONGEST_TEXT_BYTES)
         if not reader.readable:
-            return super()._read(table, integers, texts)
+            return self._read_with_twin(table, integers, texts)
         told = 0
         while reader.read(_PAGES):
             self._tell(reader.bytes_read - told)
@@ -102,6 +122,10 @@ class Database(_database_twin.Database):
             }
         )
         return reader.rows, {name: reader.column(number) for number, name in enumerate((*integers, *texts))}
+
+    def _read_with_twin(self, table: str, integers: list[str], texts: list[str]) -> tuple[int, Columns]:
+        self._defects["damaged_table", table] += table in self._rescued_roots  # the twin sees none of its rows
+        return super()._read(table, integers, texts)
 
     def _places(self, table: str) -> tuple[int, dict[str, _Place]]:
         """Say on which page a table begins, and where the values of its columns are in each row."""
@@ -121,7 +145,7 @@ class Database(_database_twin.Database):
             plain = not has_default and not _is_real(declared)
             places[name.decode("utf-8", "surrogateescape")] = _Place(number, "rowid" if is_rowid else "int", plain)
             number += hidden != _VIRTUAL
-        return root, places
+        return self._rescued_roots.get(table, root), places
 
     def _new_number(self, text: bytes) -> int:
         return self._texts.add(text)

@@ -124,7 +124,7 @@ def database_faults(content: bytes) -> list[str]:
         one = _outcome(open_natively, path) if open_natively is not None else twin
         sound = _is_sound(path)
     if one is None or twin is None:
-        return [] if one is twin else ["one reader opens it, the other does not"]
+        return ["one reader opens it, the other does not"] if sound and one is not twin else []
     faults = [
         f"{table}: more values than the file has room for"
         for (table, _), columns in one.values.items()

@@ -14,8 +14,11 @@ PERFKIT_HOT std::uint32_t load_big32(const Byte* p) { return load_big16(p) << 16
 struct DatabaseHeader {
     static constexpr std::size_t size = 100;
 
-    std::uint32_t page_size = 0;
-    std::uint32_t usable = 0;  // bytes of each page
+    static constexpr std::uint32_t least_page = 512, least_usable = 480;
+
+    // Of a file that is not readable: no pages.
+    std::uint32_t page_size = least_page;
+    std::uint32_t usable = least_page;  // bytes of each page
     std::uint32_t page_count = 0;
     bool readable = false;
 
@@ -25,12 +28,14 @@ struct DatabaseHeader {
         Byte bytes[size];
         if (file.read(0, bytes, size) != size || !equals(bytes, magic.size(), magic)) return;
         const std::uint32_t stored = load_big16(bytes + 16);
-        page_size = stored == 1 ? 65536 : stored;
-        if (page_size < 512 || (page_size & (page_size - 1)) != 0) return;
-        usable = page_size - bytes[20];
-        page_count = static_cast<std::uint32_t>(std::min<std::uint64_t>(file.size() / page_size, 0xfffffffe));
+        const std::uint32_t page = stored == 1 ? 65536 : stored;
         const bool fractions = bytes[21] == 64 && bytes[22] == 32 && bytes[23] == 32;
-        readable = usable >= 480 && fractions && bytes[19] <= versions && load_big32(bytes + 56) < utf16;
+        if (page < least_page || (page & (page - 1)) != 0 || page - bytes[20] < least_usable || !fractions) return;
+        if (bytes[19] > versions || load_big32(bytes + 56) >= utf16) return;
+        page_size = page;
+        usable = page - bytes[20];
+        page_count = static_cast<std::uint32_t>(std::min<std::uint64_t>(file.size() / page, 0xfffffffe));
+        readable = true;
     }
 };
 
