@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from perfkit.errors import UnknownFormatError, UnreadableTraceError
+from perfkit.errors import UnknownFormatError
 from perfkit.ingest.database import open_database
 from perfkit.ingest.defects import DefectList
 from perfkit.ingest.event_times import clock_of
@@ -21,7 +18,7 @@ from perfkit.model.columns import COLUMNS
 from perfkit.model.trace import Strings, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -49,7 +46,7 @@ _TEXTS: Final = ("name", *(c.name for c in COLUMNS if c.place == "args" and c.ki
 
 def read_trace(content: Content, columns: Sequence[Column], progress: Progress | None) -> Trace:
     """Read an export to its end, as `perfkit.ingest.formats.TraceReader` has it; a stream goes through a file first."""
-    with _on_disk(content) as path:
+    with content.on_disk(".sqlite") as path:
         return read_database(path, content.source.label, columns, progress, compression=content.source.defects)
 
 
@@ -128,25 +125,3 @@ def _foreign(label: str, database: Database) -> UnknownFormatError:
     what = f"its tables are {shown}" if shown else "it has no table"
     message = f"{label} is an SQLite database, but no export of Nsight Systems: {what}. {FORMATS_READ}."
     return UnknownFormatError(message)
-
-
-@contextmanager
-def _on_disk(content: Content) -> Iterator[str]:
-    """Give the path of the file itself, or of a temporary one with what a stream or compressed file holds."""
-    source = content.source
-    if source.path is not None and not source.compression:
-        yield source.path
-        return
-    with tempfile.NamedTemporaryFile(prefix="perfkit-", suffix=".sqlite") as file:
-        try:
-            for chunk in content.chunks():
-                file.write(chunk)
-            file.flush()
-        except OSError as error:
-            space = shutil.disk_usage(tempfile.gettempdir()).free
-            message = (
-                f"{source.label} has to be unpacked into {tempfile.gettempdir()}, which has {space / 1e9:.1f} GB left: "
-                f"{error.strerror or error}. Unpack it elsewhere and give that file"
-            )
-            raise UnreadableTraceError(message) from error
-        yield file.name

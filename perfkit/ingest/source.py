@@ -221,6 +221,38 @@ class Content:
                 told = time.monotonic()
                 progress(self.source.read_bytes, self.source.size_bytes)
 
+    @contextmanager
+    def on_disk(self, suffix: str) -> Generator[str, None, None]:
+        """Give the path of the file itself, or of a temporary one with what a stream or compressed file holds.
+
+        Args:
+            suffix: How the name of a temporary file ends.
+
+        Raises:
+            UnreadableTraceError: It has to be unpacked, and there is no room for it.
+        """
+        source = self.source
+        if source.path is not None and not source.compression:
+            yield source.path
+            return
+        import shutil
+        import tempfile
+
+        with tempfile.NamedTemporaryFile(prefix="perfkit-", suffix=suffix) as file:
+            try:
+                for chunk in self.chunks():
+                    file.write(chunk)
+                file.flush()
+            except OSError as error:
+                folder = tempfile.gettempdir()
+                message = (
+                    f"{source.label} has to be unpacked into {folder}, which has "
+                    f"{shutil.disk_usage(folder).free / 1e9:.1f} GB left: {error.strerror or error}. "
+                    f"Unpack it elsewhere and give that file"
+                )
+                raise UnreadableTraceError(message) from error
+            yield file.name
+
 
 @contextmanager
 def open_content(target: Target) -> Generator[Content, None, None]:
