@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
 from perfkit.ingest.directory import Found, choose, choose_among, find, is_folder, rank_in_name
-from perfkit.ingest.foreign import nothing_read, unknown_content
-from perfkit.ingest.formats import format_of
+from perfkit.ingest.foreign import recognise
 from perfkit.ingest.source import STANDARD_INPUT, open_content
 from perfkit.ingest.torch_profiler import columns_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from perfkit.ingest.formats import Format
-    from perfkit.ingest.source import Content, Target
+    from perfkit.ingest.source import Target
     from perfkit.model.kernel_profile import KernelReport
     from perfkit.model.trace import Trace
 
@@ -58,7 +56,7 @@ def load(
             path = choose(path, rank).path
         by_name = rank_in_name(os.fspath(path))
     with open_content(path) as content:
-        found = recognise(content)
+        found = recognise(content.source, content.head)
         if found.holds != "timeline":
             message = (
                 f"{content.source.label} is of {found.title}: it holds measured kernels and no timeline. "
@@ -92,23 +90,8 @@ def load_kernels(path: Target, *, progress: Callable[[int, int | None], None] | 
         UsageError: It is a trace: it holds a timeline.
     """
     with open_content(path) as content:
-        found = recognise(content)
+        found = recognise(content.source, content.head)
         if found.holds != "kernels":
             message = f"{content.source.label} is a trace of {found.title}: it holds a timeline, not measured kernels"
             raise UsageError(message)
         return found.kernel_reader()(content, progress)
-
-
-def recognise(content: Content) -> Format:
-    """Tell the format of a file by its first bytes.
-
-    Raises:
-        UnreadableTraceError: Nothing of it could be read.
-        UnknownFormatError: perfkit does not read such files; the message says what it looks like.
-    """
-    if not content.head:
-        raise nothing_read(content.source)
-    found = format_of(content.head)
-    if found is None:
-        raise unknown_content(content.source.label, content.head)
-    return found

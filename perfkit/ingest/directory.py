@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from perfkit.errors import PerfkitError, UnknownFormatError, UnreadableTraceError, UsageError
-from perfkit.ingest.foreign import nothing_read, unknown_content
-from perfkit.ingest.formats import FORMATS_READ, format_of
+from perfkit.ingest.foreign import REPORT_EXTENSIONS, recognise, unknown_content
+from perfkit.ingest.formats import FORMATS_READ
 from perfkit.ingest.header import distributed_rank
 from perfkit.ingest.remote import files_at, is_url, is_url_of_many
 from perfkit.ingest.source import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from perfkit.ingest.source import Source
 
@@ -77,7 +77,7 @@ def find(*paths: str | os.PathLike[str]) -> list[Found]:
         else:
             listed = files_at(place, _MOST_FILES) if is_url(place) else _files(place)
             files |= {path: False for path in listed if path not in files}
-    looked = _look_at_all(list(files))
+    looked = _look_at_all([path for path in files if files[path] or not _is_exported(path, files)])
     sound = [trace for trace in looked if not trace.problem]
     if not sound:
         first = next((trace.problem for trace in looked if files[trace.path]), "")
@@ -92,6 +92,12 @@ def find(*paths: str | os.PathLike[str]) -> list[Found]:
         and (files[trace.path] or (trace.rank not in {None, *ranks} and Path(trace.path).suffix in suffixes))
     ]
     return sorted((*sound, *broken), key=lambda trace: (trace.rank is None, trace.rank or 0, trace.path))
+
+
+def _is_exported(path: str, files: Container[str]) -> bool:
+    """Tell whether it is a report of Nsight Systems beside what it was exported to: two files of one run."""
+    stem, extension = os.path.splitext(path)  # noqa: PTH122  it may be a URL
+    return extension in REPORT_EXTENSIONS and f"{stem}.sqlite" in files
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:
@@ -192,10 +198,8 @@ def _look_at(path: str) -> Found:
     try:
         with open_source(path) as source:
             head = next(source.chunks(_HEAD_BYTES), b"")
-            if not head:
-                raise nothing_read(source)
-            known = format_of(head)
-            if known is None or (known.name == "torch-profiler" and not _TRACE_KEYS.search(head)):
+            known = recognise(source, head)
+            if known.name == "torch-profiler" and not _TRACE_KEYS.search(head):
                 raise unknown_content(path, head)
             said = distributed_rank(head)
             if said is None and rank is None:

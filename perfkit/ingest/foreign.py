@@ -1,4 +1,4 @@
-"""Files that are not traces: told by their first bytes, and answered with what they are and what to do instead.
+"""What a file is. One that is no trace is answered with what its first bytes say it is, and what to do instead.
 
 Nothing here opens such a file further: a pickle is named, never loaded.
 """
@@ -9,14 +9,15 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from perfkit.errors import UnknownFormatError, UnreadableTraceError
-from perfkit.ingest.formats import FORMATS_READ
+from perfkit.ingest.formats import FORMATS_READ, NSIGHT_REPORT, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from perfkit.ingest.formats import Format
     from perfkit.ingest.source import Source
 
-__all__ = ["HEAD_BYTES", "nothing_read", "unknown_content", "unknown_json"]
+__all__ = ["HEAD_BYTES", "REPORT_EXTENSIONS", "nothing_read", "recognise", "unknown_content", "unknown_json"]
 
 HEAD_BYTES: Final = 4096
 """How much of a file is looked at."""
@@ -54,10 +55,15 @@ _SIGNATURES: Final = (
     (rb"[\t\n\r\x20-\x7e]+\Z", "text that is not JSON", _RECORD),
 )
 
-_EXTENSIONS: Final = (
-    ((".nsys-rep", ".qdrep"), "an Nsight Systems report", _RECORD),
-    ((".ncu-rep",), "an Nsight Compute report", _RECORD),
-)
+REPORT_EXTENSIONS: Final = (".nsys-rep", ".qdrep")
+"""How Nsight Systems names its reports, today's and those before 2021."""
+
+_NO_REPORT: Final = re.compile(rb"(?:[^\0-\x08\x0e-\x1f]+|\0+)\Z")
+"""What bears the name of a report and is none: text, such as a pointer of git-LFS, or nothing but zeros."""
+
+_COMPRESSED: Final = re.compile(r"\.(?:gz|zst)\Z", re.IGNORECASE)
+
+_EXTENSIONS: Final = (((".ncu-rep",), "an Nsight Compute report", _RECORD),)
 """For content that no pattern knows; a name alone decides nothing."""
 
 # A top-level key that gives away what a JSON file is.
@@ -81,6 +87,23 @@ def nothing_read(source: Source) -> UnreadableTraceError:
     else:
         what = f"holds nothing: its {source.compression} data decompresses to 0 bytes"
     return UnreadableTraceError(f"{source.label} {what}")
+
+
+def recognise(source: Source, head: bytes) -> Format:
+    """Tell the format of a file by its first bytes; only of a report of Nsight Systems nothing but the name tells.
+
+    Raises:
+        UnreadableTraceError: Nothing of it could be read.
+        UnknownFormatError: perfkit does not read such files; the message says what it looks like.
+    """
+    if not head:
+        raise nothing_read(source)
+    found = format_of(head)
+    if found is not None:
+        return found
+    if _COMPRESSED.sub("", source.label).lower().endswith(REPORT_EXTENSIONS) and _NO_REPORT.match(head) is None:
+        return NSIGHT_REPORT
+    raise unknown_content(source.label, head)
 
 
 def unknown_content(label: str, head: bytes) -> UnknownFormatError:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from perfkit.model.kernel_profile import KernelReport
     from perfkit.model.trace import Trace
 
-__all__ = ["FORMATS", "FORMATS_READ", "Format", "KernelReader", "TraceReader", "format_of"]
+__all__ = ["FORMATS", "FORMATS_READ", "NSIGHT_REPORT", "Format", "KernelReader", "TraceReader", "format_of"]
 
 
 class TraceReader(Protocol):
@@ -97,7 +97,10 @@ FORMATS: Final = (
     Format("onnxruntime", "timeline", _LIST + _NEAR + _ONNX_EVENT, "perfkit.ingest.onnx_runtime", "ONNX Runtime"),
     Format("torch-profiler", "timeline", _JSON + rb"[\[{]", "perfkit.ingest.torch_profiler", "PyTorch Profiler"),
 )
-"""All formats; the first match wins, so the general ones come last."""
+"""The formats that content tells; the first match wins, so the general ones come last."""
+
+NSIGHT_REPORT: Final = Format("nsight-report", "timeline", b"", "perfkit.ingest.nsight_report", "Nsight Systems")
+"""What Nsight Systems itself writes. Nobody says how it begins: a name tells it, of content that is nothing else."""
 
 
 def _listed(holds: Literal["timeline", "kernels"]) -> str:
