@@ -5,43 +5,56 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perfkit.advise.next_steps import propose
-from perfkit.advise.rules import RULES
+from perfkit.advise.rules import RULES, pk602_late_rank
 from perfkit.advise.verdict import pronounce
 from perfkit.model.advice import Advice
+from perfkit.model.quantity import sentence
 from perfkit.model.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from perfkit.advise.rule import Rule
+    from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution, Timeline
+    from perfkit.model.fleet import Fleet
 
 __all__ = ["advise"]
 
 
-def advise(attribution: Attribution, rules: Iterable[Rule] = RULES) -> Advice:
+def advise(attribution: Attribution, rules: Iterable[Rule] = RULES, *, fleet: Fleet | None = None) -> Advice:
     """Find what costs time, largest first, and sum it up in a sentence.
 
     Args:
         attribution: Where the time goes.
         rules: The rules to evaluate.
+        fleet: What the ranks say together, where the attribution is that of many.
 
     Returns:
         The advice; it has no findings where nothing is worth anybody's time.
     """
-    found = [(rule, finding) for rule in rules for finding in rule.evaluate(attribution)]
+    found = [(rule, finding) for rule in rules for finding in evaluate(rule, attribution, fleet)]
     found.sort(key=lambda pair: (-pair[1].saving_ns, pair[1].rule))
     findings = Table(finding for _, finding in found)
     timeline = main_timeline(attribution, findings[0].timeline if findings else "")
     symptom = ""
     if found and timeline:
         symptom = found[0][0].thread_symptom if timeline.kind == "host_thread" else found[0][0].symptom
+    worst = findings[0] if findings else None
+    waited_for = fleet is not None and worst is not None and worst.rule == pk602_late_rank.RULE.code
     return Advice(
-        verdict=pronounce(attribution, timeline, symptom, findings[0] if findings else None),
+        verdict=sentence(fleet.verdict) if fleet and waited_for else pronounce(attribution, timeline, symptom, worst),
         timeline=timeline.id if timeline else "",
         findings=findings,
         next_steps=propose(attribution, timeline, findings),
     )
+
+
+def evaluate(rule: Rule, attribution: Attribution, fleet: Fleet | None) -> Iterable[Finding]:
+    """Evaluate one rule."""
+    if fleet is not None and rule.evaluate_fleet is not None:
+        return rule.evaluate_fleet(attribution, fleet)
+    return rule.evaluate(attribution)
 
 
 def main_timeline(attribution: Attribution, wanted: str) -> Timeline | None:

@@ -154,6 +154,8 @@ def largest_loss(attribution: Attribution, causes: tuple[str, ...], *, least_sha
 
 def subject(attribution: Attribution, timeline: Timeline) -> str:
     """Name a timeline within a sentence: ``the GPU``, ``GPU 3``, ``GPU 0 of process 71``, ``the busiest thread``."""
+    if timeline.rank is not None:
+        return of_rank(attribution, timeline)
     timelines = attribution.timelines
     if timeline.kind == "host_thread":
         same = [other for other in timelines if other.kind == "host_thread"]
@@ -163,6 +165,15 @@ def subject(attribution: Attribution, timeline: Timeline) -> str:
     if sum(other.device == timeline.device for other in timelines) == 1:
         return f"GPU {timeline.device}"
     return f"GPU {timeline.device} of process {quote(timeline.process)}"
+
+
+def of_rank(attribution: Attribution, timeline: Timeline) -> str:
+    """Name a timeline among those of several ranks: ``rank 3``, or ``GPU 1 of rank 3`` where that has several."""
+    if timeline.kind == "host_thread":
+        return f"the busiest thread of rank {timeline.rank}"
+    if sum(other.rank == timeline.rank for other in attribution.timelines) == 1:
+        return f"rank {timeline.rank}"
+    return f"GPU {timeline.device} of rank {timeline.rank}"
 
 
 def quote(name: str) -> str:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution
+    from perfkit.model.fleet import Fleet
 
 __all__ = ["Rule"]
 
@@ -24,6 +25,8 @@ class Rule(NamedTuple):
         thread_symptom: The same of a host thread, in a trace without device activity.
         documentation: What `perfkit explain` prints: What it does, Why it is slow, Example, Fix, Fix safety.
         evaluate: Finds the fault in an Attribution: at most one Finding, nothing where it costs too little.
+        evaluate_fleet: Finds it where there are many ranks, in the attribution of all and in what they say together;
+            None where the attribution is enough.
     """
 
     code: str
@@ -33,3 +36,4 @@ class Rule(NamedTuple):
     thread_symptom: str
     documentation: str
     evaluate: Callable[[Attribution], Iterable[Finding]]
+    evaluate_fleet: Callable[[Attribution, Fleet], Iterable[Finding]] | None = None

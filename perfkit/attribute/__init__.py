@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from perfkit.attribute.assemble import assemble, read_timelines
 from perfkit.attribute.host import Host
+from perfkit.attribute.merge import Part, merge, merge_defects
 from perfkit.attribute.places import Places
 from perfkit.attribute.rank import summarise_rank, summarise_ranks
 from perfkit.attribute.work import collect
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from perfkit.model.attribution import Attribution
     from perfkit.model.trace import Trace
 
-__all__ = ["attribute", "summarise_rank", "summarise_ranks"]
+__all__ = ["Part", "attribute", "merge", "merge_defects", "summarise_rank", "summarise_ranks"]
 
 
 def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps") -> Attribution:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from perfkit.model.attribution import Blocked, Collective, Copy, Kernel, Operator, Step
+from perfkit.model.attribution import Blocked, Step
 from perfkit.model.fleet import OTHER_ROW
 from perfkit.model.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from perfkit.model.attribution import Attribution, Timeline
+    from perfkit.model.attribution import Attribution, Copy, Kernel, Timeline
 
-__all__ = ["shorten"]
+__all__ = ["add_copies", "add_kernels", "add_rows", "shorten", "shorten_threads"]
 
 MOST_ROWS: Final = 50
 """Rows kept of a table of names."""
@@ -30,11 +30,19 @@ def shorten(attribution: Attribution) -> Attribution:
     return attribution._replace(
         timelines=Table(map(fewer_steps, attribution.timelines)),
         blame=Table(map(shorter_text, attribution.blame)),
-        blocked=cut(attribution.blocked, other_blocked, lambda row: row.cause),
-        operators=cut(attribution.operators, other_operator, lambda _: ""),
-        kernels=cut(attribution.kernels, other_kernel, lambda row: row.kind),
-        copies=cut(attribution.copies, other_copy, lambda _: ""),
-        collectives=cut(attribution.collectives, other_collective, lambda _: ""),
+        blocked=shorten_threads(attribution.blocked),
+        operators=cut(
+            attribution.operators,
+            lambda rows: add_rows(rows)._replace(name=OTHER_ROW, module="", where=""),
+            lambda _: "",
+        ),
+        kernels=cut(
+            attribution.kernels,
+            lambda rows: add_kernels(rows)._replace(name=OTHER_ROW, provenance=""),
+            lambda row: row.kind,
+        ),
+        copies=cut(attribution.copies, lambda rows: add_copies(rows)._replace(kind=OTHER_ROW), lambda _: ""),
+        collectives=cut(attribution.collectives, lambda rows: add_rows(rows)._replace(name=OTHER_ROW), lambda _: ""),
     )
 
 
@@ -59,36 +67,33 @@ def cut(
     return Table([*map(shorter_text, kept), *map(other, groups.values())])
 
 
+def shorten_threads(rows: Sequence[Blocked]) -> Table[Blocked]:
+    """Cut a table of threads that were held up."""
+    return cut(Table(rows), other_blocked, lambda row: row.cause)
+
+
 def other_blocked(rows: Sequence[Blocked]) -> Blocked:
     """Sum threads that were held up by one cause."""
     ns, calls = sum(row.ns for row in rows), sum(row.calls for row in rows)
     return Blocked(OTHER_ROW, rows[0].cause, ns, calls, max(row.window_ns for row in rows))
 
 
-def other_operator(rows: Sequence[Operator]) -> Operator:
-    """Sum operators."""
-    sums = {name: sum(getattr(row, name) for row in rows) for name in ("calls", "device_ns", "host_ns", "launches")}
-    return Operator(OTHER_ROW, "", "", **sums)
+def add_rows(rows: Sequence[Record]) -> Record:
+    """Sum the numbers of rows; the texts are the first one's."""
+    numbers = [name for name, value in rows[0]._asdict().items() if isinstance(value, int)]
+    return rows[0]._replace(**{name: sum(getattr(row, name) for row in rows) for name in numbers})
 
 
-def other_kernel(rows: Sequence[Kernel]) -> Kernel:
-    """Sum kernels of one kind."""
-    calls, device_ns = sum(row.calls for row in rows), sum(row.device_ns for row in rows)
-    longest, moved = max(row.max_ns for row in rows), sum(row.bytes for row in rows)
-    return Kernel(OTHER_ROW, rows[0].kind, calls, device_ns, device_ns // max(calls, 1), longest, moved, "")
+def add_kernels(rows: Sequence[Kernel]) -> Kernel:
+    """Sum kernels."""
+    total = add_rows(rows)
+    return total._replace(mean_ns=total.device_ns // max(total.calls, 1), max_ns=max(row.max_ns for row in rows))
 
 
-def other_copy(rows: Sequence[Copy]) -> Copy:
+def add_copies(rows: Sequence[Copy]) -> Copy:
     """Sum copies."""
-    device_ns, moved = sum(row.device_ns for row in rows), sum(row.bytes for row in rows)
-    rate = moved * 1e9 / device_ns if device_ns else 0.0
-    return Copy(OTHER_ROW, sum(row.calls for row in rows), device_ns, moved, rate)
-
-
-def other_collective(rows: Sequence[Collective]) -> Collective:
-    """Sum collectives."""
-    sums = [sum(getattr(row, name) for row in rows) for name in ("calls", "device_ns", "bytes")]
-    return Collective(OTHER_ROW, *sums)
+    total = add_rows(rows)
+    return total._replace(bytes_per_s=total.bytes * 1e9 / total.device_ns if total.device_ns else 0.0)
 
 
 def fewer_steps(line: Timeline) -> Timeline:

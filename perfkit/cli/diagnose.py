@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -14,7 +14,7 @@ from perfkit.cli.output import refuse_overwriting, write_file, write_standard_ou
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import TextIO
 
     from perfkit.model.diagnosis import Diagnosis
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 Format = Literal["text", "markdown", "json"]
+Window = Literal["steps", "device-span"]
 
 STANDARD: Final = "-"
 FORMAT_OF_SUFFIX: Final[Mapping[str, Format]] = {".json": "json", ".md": "markdown", ".markdown": "markdown"}
@@ -35,12 +36,13 @@ PIPE_WIDTH: Final = 80
     epilog="""\b
 Examples:
   perfkit diagnose trace.json.gz
-  perfkit diagnose traces/ --rank 3
+  perfkit diagnose ranks/                 # compares the ranks
+  perfkit diagnose ranks/ --rank 3
   perfkit diagnose trace.json.gz --format json | jq .verdict
   perfkit diagnose trace.json.gz --output report.md
   curl -s https://example.com/trace.json.gz | perfkit diagnose -""",
 )
-@click.argument("path")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option(
     "--format",
     "-f",
@@ -55,29 +57,37 @@ Examples:
 )
 @click.option("--top", type=click.IntRange(min=1), help="Rows of each table.  [default: as many as fit; json: all]")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write to instead of standard output.")
-@click.option("--rank", type=click.IntRange(min=0), help="Which trace of a folder.  [default: the lowest rank]")
-def command(
-    path: str,
-    form: Format | None,
-    window: Literal["steps", "device-span"] | None,
-    top: int | None,
-    output: str | None,
-    rank: int | None,
-) -> None:
+@click.option("--rank", type=click.IntRange(min=0), help="Look at this rank alone.  [default: compare all of a folder]")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), help="Traces read at once.  [default: by processors and memory]"
+)
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="local",
+    metavar="ADDRESS",
+    help="Read traces on a Ray cluster: --ray=HOST:PORT, --ray=auto, or --ray for one started here.",
+)
+@click.option("--no-cache", is_flag=True, help="Do not use or keep summaries of ranks.")
+def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, output: str | None, **asked: Any) -> None:
     """Say where the time of the recorded program goes.
 
-    PATH is a trace of the PyTorch Profiler (.json, .json.gz, .json.zst) or of Nsight Systems (.sqlite), a folder of
-    traces, or - for standard
-    input.
+    PATH is a trace of the PyTorch Profiler (.json, .json.gz, .json.zst) or of Nsight Systems (.sqlite, .nsys-rep), or -
+    for standard input. A folder or several traces are the ranks of one job: each is diagnosed, and all are compared.
     """
-    if path == STANDARD and sys.stdin.isatty():
+    if STANDARD in paths and len(paths) > 1:
+        message = "standard input holds one trace: give it alone"
+        raise UsageError(message)
+    if paths == (STANDARD,) and sys.stdin.isatty():
         message = "standard input is a terminal: pipe a trace into it, or give the path of one"
         raise UsageError(message)
     file = None if output == STANDARD else output
-    if file is not None and path != STANDARD:
-        refuse_overwriting(file, path)
+    if file is not None:
+        for path in paths:
+            if path != STANDARD:
+                refuse_overwriting(file, path)
     form = form or FORMAT_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
-    diagnosis = read(path, window, rank)
+    diagnosis = read(paths, **asked)
     if file is not None:
         write_file(file, draw(diagnosis, form, top, None))
     else:
@@ -85,13 +95,21 @@ def command(
         write_standard_output(draw(diagnosis, form, top, sys.stdout), encoding)
 
 
-def read(path: str, window: Literal["steps", "device-span"] | None, rank: int | None) -> Diagnosis:
-    """Diagnose, with a progress bar if it takes long."""
+def read(paths: Sequence[str], window: Window | None, rank: int | None, **means: Any) -> Diagnosis:
+    """Diagnose, with a progress bar if it takes long; ``means`` are the options for many traces."""
     from perfkit.cli.progress import LateProgress
+    from perfkit.ingest import is_folder
     from perfkit.pipeline.diagnose import diagnose
 
-    with LateProgress(f"reading {PurePath(path).name}") as progress:
-        return diagnose(path, window=window, rank=rank, progress=progress)
+    source = paths[0] if len(paths) == 1 else paths
+    label = f"reading {PurePath(paths[0]).name}" if len(paths) == 1 else f"reading {len(paths):,} traces"
+    with LateProgress(label) as progress:
+        if rank is None and (len(paths) > 1 or is_folder(paths[0])):
+            from perfkit.pipeline.fleet import Means
+
+            cache = not means.pop("no_cache")
+            return diagnose(source, window=window, means=Means(cache=cache, **means), progress=progress)
+        return diagnose(source, window=window, rank=rank, progress=progress)
 
 
 def draw(diagnosis: Diagnosis, form: Format, top: int | None, stream: TextIO | None) -> str:

@@ -87,8 +87,8 @@ class Timeline(NamedTuple):
     """One device (or, in a trace without device activity, the busiest host thread) over the window.
 
     ``sum(busy.values()) + sum(idle.values()) == window_ns``, exactly. ``lead_in_ns`` and ``lead_out_ns`` are recorded
-    host time before
-    the first and after the last device activity, outside the window.
+    host time before the first and after the last device activity, outside the window. ``rank`` is set where there are
+    the timelines of several.
     """
 
     id: str
@@ -113,6 +113,7 @@ class Timeline(NamedTuple):
     confidence: Confidence
     confidence_reason: str
     steps: Table[Step]
+    rank: int | None = None
 
     @property
     def window_ns(self) -> int:

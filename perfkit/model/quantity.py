@@ -1,8 +1,8 @@
-"""Quantities as people read them: three significant digits, and a unit that fits the size."""
+"""Quantities as people read them: three significant digits, and a unit that fits the size; clauses as sentences."""
 
 from __future__ import annotations
 
-__all__ = ["count", "duration", "percent", "rate", "size"]
+__all__ = ["count", "duration", "percent", "rate", "sentence", "size"]
 
 _TIMES = ((1, "ns"), (1_000, "us"), (1_000_000, "ms"), (1_000_000_000, "s"))
 _SIZES = ((1, "B"), (1_000, "kB"), (1_000_000, "MB"), (1_000_000_000, "GB"), (1_000_000_000_000, "TB"))
@@ -38,6 +38,11 @@ def percent(part: float, whole: float = 1.0, *, digits: int = 1) -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return ``1 gap`` or ``1,234 gaps``; ``plural`` is for nouns that do not just take an s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def sentence(clause: str) -> str:
+    """Return a clause with a capital and a full stop."""
+    return f"{clause[:1].upper()}{clause[1:]}."
 
 
 def _scaled(value: float, units: tuple[tuple[int, str], ...]) -> str:

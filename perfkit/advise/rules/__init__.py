@@ -17,6 +17,7 @@ from perfkit.advise.rules import (
     pk306_gaps_between_queued_kernels,
     pk307_waits_in_system,
     pk601_exposed_communication,
+    pk602_late_rank,
     pk901_unattributed_time,
     pk902_profiler_overhead,
 )
@@ -39,6 +40,7 @@ RULES: Final[tuple[Rule, ...]] = (
     pk306_gaps_between_queued_kernels.RULE,
     pk307_waits_in_system.RULE,
     pk601_exposed_communication.RULE,
+    pk602_late_rank.RULE,
     pk901_unattributed_time.RULE,
     pk902_profiler_overhead.RULE,
 )

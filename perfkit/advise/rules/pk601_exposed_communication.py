@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Final
 from perfkit.advise.loss import largest_loss, quote
 from perfkit.advise.rule import Rule
 from perfkit.model.quantity import count, duration, percent
+from perfkit.model.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,33 +43,50 @@ if TYPE_CHECKING:
     from perfkit.advise.loss import Loss
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution
+    from perfkit.model.fleet import Fleet
 
 __all__ = ["RULE"]
 
 MOST_COLLECTIVES: Final = 3
+EXPOSED: Final = "exposed_communication"
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
     """Find time in which a device does nothing but communicate."""
-    loss = largest_loss(attribution, ("exposed_communication",))
+    yield from find(attribution, "moving data and waiting look the same.")
+
+
+def evaluate_fleet(attribution: Attribution, fleet: Fleet) -> Iterator[Finding]:
+    """Find such time once all ranks have arrived: PK602 has the rest."""
+    waited = {f"rank{row.rank}:{row.timeline}": row.exposed_wait_ns for row in fleet.ranks}
+    lines = []
+    for line in attribution.timelines:
+        moving = line.busy.get(EXPOSED, 0) - waited.get(line.id, 0)
+        lines.append(line._replace(busy={**line.busy, EXPOSED: moving}))
+    yield from find(attribution._replace(timelines=Table(lines)), "waiting for ranks that come late is not counted.")
+
+
+def find(attribution: Attribution, remark: str) -> Iterator[Finding]:
+    """Find time in which a device does nothing but communicate, and remark on what is in it."""
+    loss = largest_loss(attribution, (EXPOSED,))
     if loss is None:
         return
     collectives = sorted(attribution.collectives, key=lambda collective: -collective.device_ns)
     yield loss.finding(
         "PK601",
         RULE.title,
-        evidence=evidence(loss),
+        evidence=evidence(loss, remark),
         fix="Overlap it with the backward pass (buckets, prefetch), communicate less, even out the ranks' work.",
         safety="check",
         where=collectives[0].name if collectives else "",
     )
 
 
-def evidence(loss: Loss) -> tuple[str, ...]:
+def evidence(loss: Loss, remark: str) -> tuple[str, ...]:
     """Say how much of the communication is exposed, and which collectives there are."""
     total = loss.timeline.communication_ns
     share = percent(loss.ns, total)
-    exposed = f"Of {duration(total)} of communication {share} is exposed; moving data and waiting look the same."
+    exposed = f"Of {duration(total)} of communication {share} is exposed; {remark}"
     named = ", ".join(
         f"{quote(collective.name)} ({count(collective.calls, 'call')}, {duration(collective.device_ns)})"
         for collective in sorted(loss.attribution.collectives, key=lambda row: -row.device_ns)[:MOST_COLLECTIVES]
@@ -84,4 +102,5 @@ RULE = Rule(
     thread_symptom="does nothing but communicate",
     documentation=__doc__ or "",
     evaluate=evaluate,
+    evaluate_fleet=evaluate_fleet,
 )
