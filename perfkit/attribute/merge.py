@@ -60,14 +60,18 @@ def merge(parts: Sequence[Part]) -> Attribution:
 
 
 def merge_defects(defects: Iterable[Defect]) -> tuple[Defect, ...]:
-    """Sum defects that say the same; where one was first met is said only if it is known for one trace alone."""
-    found: dict[tuple[str, str], list[Defect]] = {}
+    """Sum defects of one kind, in the words of the most frequent one; each has its words if they are the same."""
+    found: dict[str, list[Defect]] = {}
     for defect in defects:
-        found.setdefault((defect.kind, defect.message), []).append(defect)
-    return tuple(
-        some[0] if len(some) == 1 else Defect(kind, sum(defect.count for defect in some), -1, message)
-        for (kind, message), some in found.items()
-    )
+        found.setdefault(defect.kind, []).append(defect)
+    return tuple(some[0] if len(some) == 1 else _together(some) for some in found.values())
+
+
+def _together(some: Sequence[Defect]) -> Defect:
+    worst = max(some, key=lambda defect: defect.count)
+    same = all(defect.message == worst.message for defect in some)
+    message = worst.message if same else f"in {len(some):,} traces, most in the one in which {worst.message}"
+    return Defect(worst.kind, sum(defect.count for defect in some), -1, message)
 
 
 def _timeline(line: Timeline, part: Part) -> Timeline:

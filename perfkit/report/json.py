@@ -42,7 +42,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         top: Rows of each table to keep; None keeps all.
     """
     attribution, advice = diagnosis.attribution, diagnosis.advice
-    return {
+    document: dict[str, Any] = {
         "schema": SCHEMA,
         "perfkit": perfkit.__version__,
         "verdict": advice.verdict,
@@ -60,6 +60,11 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "findings": [{**finding._asdict(), "evidence": list(finding.evidence)} for finding in advice.findings],
         "next_steps": list(advice.next_steps),
     }
+    if diagnosis.fleet is not None:
+        from perfkit.report import fleet
+
+        document["fleet"] = fleet.build(diagnosis.fleet, top=top)
+    return document
 
 
 def _trace(trace: TraceSummary, found: Iterable[Defect]) -> dict[str, Any]:
@@ -100,6 +105,7 @@ def _timeline(timeline: Timeline) -> dict[str, Any]:
         "kind": timeline.kind,
         "window_kind": timeline.window_kind,
         "process": timeline.process,
+        "rank": timeline.rank,
         "device": timeline.device,
         "device_name": timeline.device_name,
         "uuid": timeline.uuid,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Timeline
     from perfkit.model.diagnosis import Diagnosis
+    from perfkit.model.fleet import Fleet
 
 __all__ = ["MOST_CHARACTERS", "code", "draw", "prose"]
 
@@ -53,6 +54,8 @@ def parts(diagnosis: Diagnosis, rows: int) -> Iterable[str]:
     if timeline:
         yield prose(outline.windowed(diagnosis, timeline))
         yield causes(timeline)
+    if diagnosis.fleet is not None:
+        yield from ranks(diagnosis.fleet, rows)
     findings = diagnosis.advice.findings
     if findings:
         yield "### Largest bottlenecks"
@@ -60,11 +63,26 @@ def parts(diagnosis: Diagnosis, rows: int) -> Iterable[str]:
             bottleneck(number, finding, diagnosis) for number, finding in enumerate(findings[: rows or 1], 1)
         )
     yield folded("Kernels, operators and copies", tables(diagnosis, rows))
-    yield folded("Other devices", [bullets(outline.other_timelines(diagnosis)[:rows])])
+    if diagnosis.fleet is None:
+        yield folded("Other devices", [bullets(outline.other_timelines(diagnosis)[:rows])])
     blocked = [outline.blocked_sentence(row) for row in diagnosis.attribution.blocked if row.ns]
     yield folded("Host threads held up", [bullets(blocked[:rows])])
     yield section("About the trace", outline.problems(diagnosis)[: rows or 1])
     yield section("Next", diagnosis.advice.next_steps)
+
+
+def ranks(found: Fleet, rows: int) -> Iterable[str]:
+    """Yield what the ranks say together."""
+    from perfkit.report import fleet
+
+    yield "### Ranks"
+    yield bullets(fleet.remarks(found)[: rows or 1])
+    cells = [tuple(map(prose, row)) for row in fleet.rank_rows(found)[:rows]]
+    yield table([name.capitalize() for name in fleet.RANK_HEAD], "r" * len(fleet.RANK_HEAD), cells)
+    cells = [(code(row[0], in_table=True), *map(prose, row[1:])) for row in fleet.collective_rows(found)[:rows]]
+    yield table(
+        [name.capitalize() for name in fleet.COLLECTIVE_HEAD], "l" + "r" * (len(fleet.COLLECTIVE_HEAD) - 1), cells
+    )
 
 
 def causes(timeline: Timeline) -> str:

@@ -39,6 +39,7 @@ class Detail(NamedTuple):
     amounts: bool = False
     fixes: int = 0
     rows: int = 0
+    ranks: int = 2
     operators: bool = False
     elsewhere: int = 0
     problems: int = 1
@@ -55,6 +56,7 @@ MORE: Final[tuple[dict[str, Any], ...]] = (
     {"fixes": 1},
     {"notes": 2},
     {"next_steps": 2},
+    {"ranks": 4},
     {"portions": 8},
     {"evidence": 2},
     {"rows": 3},
@@ -62,6 +64,7 @@ MORE: Final[tuple[dict[str, Any], ...]] = (
     {"fixes": 2},
     {"evidence": 4},
     {"operators": True},
+    {"ranks": 8},
     {"portions": 10},
     {"rows": 5},
     {"problems": 4},
@@ -71,6 +74,7 @@ MORE: Final[tuple[dict[str, Any], ...]] = (
     {"portions": 24},
     {"problems": 12, "notes": 4},
     {"elsewhere": 16},
+    {"ranks": 16},
 )
 
 
@@ -125,6 +129,7 @@ class Sheet:
             self.verdict(),
             self.read(),
             self.causes(),
+            self.ranks(),
             self.bottlenecks(),
             self.hot_spots(),
             self.elsewhere(),
@@ -215,6 +220,42 @@ class Sheet:
             lines.extend(f"{indent}{line}" for line in self.pen.wrap(text, self.pen.width - len(indent), most))
         return lines
 
+    def ranks(self) -> list[str]:
+        """Draw what the ranks say together: a line for each, and one for each kind of collective."""
+        if self.diagnosis.fleet is None:
+            return []
+        from perfkit.report import fleet
+
+        found = self.diagnosis.fleet
+        most = self.detail.ranks if self.rows == self.detail.rows else self.rows
+        return self.joined(
+            self.grid("Ranks", fleet.RANK_HEAD, fleet.rank_rows(found), most),
+            self.grid("Collectives", fleet.COLLECTIVE_HEAD, fleet.collective_rows(found), self.rows),
+            self.labelled("Ranks", fleet.remarks(found)[: self.detail.problems + 1]),
+        )
+
+    def grid(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[str]:
+        """Draw a table of cells, its first column at the left; columns that find no room are left out."""
+        if not rows or not most:
+            return []
+        shown = rows[:most]
+        widths = [max(len(self.pen.clean(cell)) for cell in column) for column in zip(head, *shown, strict=True)]
+        room = self.pen.width - MARGIN - sum(width + 2 for width in widths[1:])
+        while room < min(widths[0], LABEL) and len(widths) > 2:  # noqa: PLR2004  the name and one number
+            room += widths.pop() + 2
+        first = min(widths[0], room)
+
+        def line(cells: Sequence[str]) -> str:
+            numbers = "".join(
+                f"  {self.pen.clean(cell).rjust(width)}" for cell, width in zip(cells[1:], widths[1:], strict=False)
+            )
+            return f"{' ' * MARGIN}{self.pen.fit(cells[0], first)}{numbers}"
+
+        lines = [self.header(title), self.pen.paint(line(head), "quiet"), *map(line, shown)]
+        if len(rows) > most:
+            lines.append(self.pen.paint(f"{' ' * MARGIN}and {len(rows) - most:,} more: --top {len(rows)}", "quiet"))
+        return lines
+
     def hot_spots(self) -> list[str]:
         """Draw the kernels and operators with the most time."""
         kernels = self.table("Top kernels", self.kernels)
@@ -245,6 +286,8 @@ class Sheet:
     def elsewhere(self) -> list[str]:
         """Draw what the other timelines do, and how long host threads were held up."""
         most = self.detail.elsewhere
+        if self.diagnosis.fleet is not None:
+            return []
         others = outline.other_timelines(self.diagnosis)[:most]
         blocked = [outline.blocked_sentence(row) for row in self.diagnosis.attribution.blocked if row.ns]
         return self.joined(
