@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -19,6 +21,8 @@ Result = TypeVar("Result")
 LOCAL: Final = "local"
 """Instead of an address: a Ray that is started here, and ended again."""
 
+_PLACE: Final = re.compile(r"(?:ray://)?\[?([^/]+?)\]?:(\d+)")
+_PATIENCE_S: Final = 5
 _AHEAD: Final = 2
 _TRIES: Final = 1
 """How often a task whose process died is tried again; one that lacked memory, Ray tries again by rules of its own."""
@@ -80,6 +84,22 @@ def _result_of(ray: Any, reference: Any) -> Any:
         return Lost(f"the process that read it died: {describe(error)}")
 
 
+def _knock(address: str) -> None:
+    """See whether anybody listens at ``host:port``: Ray itself tries for minutes.
+
+    Raises:
+        UsageError: Nobody does.
+    """
+    place = _PLACE.fullmatch(address)
+    if place is None:
+        return
+    try:
+        socket.create_connection((place[1], int(place[2])), _PATIENCE_S).close()
+    except (OSError, OverflowError) as error:
+        message = f"no Ray cluster answers at {address}: {getattr(error, 'strerror', None) or error}"
+        raise UsageError(message) from error
+
+
 @contextmanager
 def _connected(ray: Any, address: str, jobs: int | None) -> Generator[None, None, None]:
     """Connect to a cluster, and leave it as it was; a connection that the caller made is used and kept."""
@@ -88,6 +108,7 @@ def _connected(ray: Any, address: str, jobs: int | None) -> Generator[None, None
         return
     import logging
 
+    _knock(address)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
         quiet |= {"include_dashboard": False, "num_cpus": jobs}

@@ -82,9 +82,8 @@ def absent(fleet: Fleet) -> Iterable[str]:
     if not fleet.missing:
         return
     of = f" of {fleet.world_size:,}" if fleet.world_size else ""
-    there_is = "There is" if len(fleet.missing) == 1 else "There are"
     names = listed([str(rank) for rank in fleet.missing])
-    yield f"{there_is} no trace of {count(len(fleet.missing), 'rank')}{of}: {names}."
+    yield f"There is no trace of {count(len(fleet.missing), 'rank')}{of}: {names}."
 
 
 def clocks(fleet: Fleet) -> Iterable[str]:

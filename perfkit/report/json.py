@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from perfkit.model.attribution import Attribution, Kernel, Step, Timeline
     from perfkit.model.diagnosis import Diagnosis, TraceSummary
+    from perfkit.model.fleet import Fleet
     from perfkit.model.trace import Defect
 
 __all__ = ["SCHEMA", "build", "draw"]
@@ -42,7 +43,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         top: Rows of each table to keep; None keeps all.
     """
     attribution, advice = diagnosis.attribution, diagnosis.advice
-    document: dict[str, Any] = {
+    return {
         "schema": SCHEMA,
         "perfkit": perfkit.__version__,
         "verdict": advice.verdict,
@@ -59,12 +60,17 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "blame": [row._asdict() for row in attribution.blame[:top]],
         "findings": [{**finding._asdict(), "evidence": list(finding.evidence)} for finding in advice.findings],
         "next_steps": list(advice.next_steps),
+        "fleet": _fleet(diagnosis.fleet, top),
     }
-    if diagnosis.fleet is not None:
-        from perfkit.report import fleet
 
-        document["fleet"] = fleet.build(diagnosis.fleet, top=top)
-    return document
+
+def _fleet(found: Fleet | None, top: int | None) -> dict[str, Any] | None:
+    """Describe what many ranks say together."""
+    if found is None:
+        return None
+    from perfkit.report import fleet  # few have one
+
+    return fleet.build(found, top=top)
 
 
 def _trace(trace: TraceSummary, found: Iterable[Defect]) -> dict[str, Any]:

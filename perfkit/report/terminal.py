@@ -39,7 +39,7 @@ class Detail(NamedTuple):
     amounts: bool = False
     fixes: int = 0
     rows: int = 0
-    ranks: int = 2
+    ranks: int = 1
     operators: bool = False
     elsewhere: int = 0
     problems: int = 1
@@ -227,11 +227,12 @@ class Sheet:
         from perfkit.report import fleet
 
         found = self.diagnosis.fleet
+        remarks = [text for text in fleet.remarks(found) if text != self.diagnosis.advice.verdict]
         most = self.detail.ranks if self.rows == self.detail.rows else self.rows
         return self.joined(
             self.grid("Ranks", fleet.RANK_HEAD, fleet.rank_rows(found), most),
             self.grid("Collectives", fleet.COLLECTIVE_HEAD, fleet.collective_rows(found), self.rows),
-            self.labelled("Ranks", fleet.remarks(found)[: self.detail.problems + 1]),
+            self.labelled("Ranks", remarks[: max(self.detail.ranks // 2, 1)]),
         )
 
     def grid(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[str]:
@@ -252,7 +253,7 @@ class Sheet:
             return f"{' ' * MARGIN}{self.pen.fit(cells[0], first)}{numbers}"
 
         lines = [self.header(title), self.pen.paint(line(head), "quiet"), *map(line, shown)]
-        if len(rows) > most:
+        if len(rows) > most > 1:
             lines.append(self.pen.paint(f"{' ' * MARGIN}and {len(rows) - most:,} more: --top {len(rows)}", "quiet"))
         return lines
 

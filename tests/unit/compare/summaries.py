@@ -71,7 +71,8 @@ def summary(
     exposed = int(inside.sum())
     line = Timeline(
         id="1/gpu0", kind="device", window_kind="device-span", process="1", device=0, device_name="", uuid="",
-        start_ns=low, end_ns=high, busy={"compute": high - low - exposed, "exposed_communication": exposed},
+        start_ns=low, end_ns=high,
+        busy={"compute": high - low - exposed, "exposed_communication": exposed, "exposed_copy": 0},
         kernel_union_ns=0, kernel_sum_ns=0, communication_ns=0, copy_ns=0, idle={}, activities=0,
         unlinked_activities=0, lead_in_ns=0, lead_out_ns=0, confidence="high", confidence_reason="", steps=Table(),
     )  # fmt: skip
