@@ -5,6 +5,7 @@
     ├── UnknownFormatError     the file is readable, but not a trace of a format that perfkit reads
     ├── MissingExtraError      the call needs a package that is not installed
     └── UsageError             the request itself cannot be met: an unknown rank, a column that does not exist
+        └── NoTimelineError    the file holds measured kernels, and no timeline
 
 The content of a trace raises none of them: what is wrong inside a trace is a defect of the `Trace` that is returned.
 The command line catches `PerfkitError` in one place, prints its message and ends with its `exit_code`.
@@ -45,3 +46,7 @@ class MissingExtraError(PerfkitError, ImportError):
 
 class UsageError(PerfkitError):
     """The request cannot be met by this trace. The message lists what can be asked for."""
+
+
+class NoTimelineError(UsageError):
+    """The file holds measured kernels, and no timeline."""

@@ -39,6 +39,8 @@ Examples:
   perfkit diagnose ranks/                 # compares the ranks
   perfkit diagnose ranks/ --rank 3
   perfkit diagnose trace.json.gz --format json | jq .verdict
+  perfkit diagnose kernel.ncu-rep         # of Nsight Compute, or ncu --csv
+  perfkit diagnose trace.json.gz --kernels kernel.ncu-rep
   perfkit diagnose trace.json.gz --output report.md
   curl -s https://example.com/trace.json.gz | perfkit diagnose -""",
 )
@@ -68,6 +70,7 @@ Examples:
     metavar="ADDRESS",
     help="Read traces on a Ray cluster: --ray=HOST:PORT, --ray=auto, or --ray for one started here.",
 )
+@click.option("--kernels", "-k", multiple=True, metavar="REPORT", help="Nsight Compute report to put beside the trace.")
 @click.option("--no-cache", is_flag=True, help="Do not use or keep summaries of ranks.")
 def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, output: str | None, **asked: Any) -> None:
     """Say where the time of the recorded program goes.
@@ -95,7 +98,9 @@ def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, out
         write_standard_output(draw(diagnosis, form, top, sys.stdout), encoding)
 
 
-def read(paths: Sequence[str], window: Window | None, rank: int | None, **means: Any) -> Diagnosis:
+def read(
+    paths: Sequence[str], window: Window | None, rank: int | None, kernels: Sequence[str], **means: Any
+) -> Diagnosis:
     """Diagnose, with a progress bar if it takes long; ``means`` are the options for many traces."""
     from perfkit.cli.progress import LateProgress
     from perfkit.ingest import is_folder
@@ -108,8 +113,9 @@ def read(paths: Sequence[str], window: Window | None, rank: int | None, **means:
             from perfkit.pipeline.fleet import Means
 
             cache = not means.pop("no_cache")
-            return diagnose(source, window=window, means=Means(cache=cache, **means), progress=progress)
-        return diagnose(source, window=window, rank=rank, progress=progress)
+            many = Means(cache=cache, **means)
+            return diagnose(source, window=window, means=many, kernels=kernels, progress=progress)
+        return diagnose(source, window=window, rank=rank, kernels=kernels, progress=progress)
 
 
 def draw(diagnosis: Diagnosis, form: Format, top: int | None, stream: TextIO | None) -> str:

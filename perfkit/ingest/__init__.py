@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from perfkit.errors import UsageError
+from perfkit.errors import NoTimelineError, UsageError
 from perfkit.ingest.directory import Found, choose, choose_among, find, is_folder, rank_in_name
 from perfkit.ingest.foreign import recognise
 from perfkit.ingest.source import STANDARD_INPUT, open_content
@@ -62,7 +62,7 @@ def load(
                 f"{content.source.label} is of {found.title}: it holds measured kernels and no timeline. "
                 f"`perfkit diagnose` reads it, alone or beside a trace (`--kernels`)"
             )
-            raise UsageError(message)
+            raise NoTimelineError(message)
         trace = found.trace_reader()(content, columns, progress)
     if trace.rank is None and by_name is not None:
         trace = replace(trace, rank=by_name)

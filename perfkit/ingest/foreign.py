@@ -28,7 +28,6 @@ _UNPACK: Final = "unpack it, and give the trace inside"
 # A pattern of the first bytes, what such a file is, and what to do about it; the first match wins.
 _SIGNATURES: Final = (
     (rb"version https://git-lfs\.github\.com/", "a git-LFS pointer, not the file itself", "run `git lfs pull`"),
-    (rb"NVR\0", "an Nsight Compute report (.ncu-rep)", _RECORD),
     (rb"PK\x03\x04.*data\.pkl", "a PyTorch checkpoint, which holds weights and no trace", _RECORD),
     (rb"PK\x03\x04", "a zip archive", _UNPACK),
     (rb"\x80[\x02-\x05][\x00-\xff]", "a Python pickle, which perfkit never loads (loading runs code)", _RECORD),
@@ -62,9 +61,6 @@ _NO_REPORT: Final = re.compile(rb"(?:[^\0-\x08\x0e-\x1f]+|\0+)\Z")
 """What bears the name of a report and is none: text, such as a pointer of git-LFS, or nothing but zeros."""
 
 _COMPRESSED: Final = re.compile(r"\.(?:gz|zst)\Z", re.IGNORECASE)
-
-_EXTENSIONS: Final = (((".ncu-rep",), "an Nsight Compute report", _RECORD),)
-"""For content that no pattern knows; a name alone decides nothing."""
 
 # A top-level key that gives away what a JSON file is.
 _JSON_KINDS: Final = (
@@ -110,9 +106,6 @@ def unknown_content(label: str, head: bytes) -> UnknownFormatError:
     """Return the error for a file that does not begin like JSON, by its first `HEAD_BYTES`."""
     for pattern, what, advice in _SIGNATURES:
         if re.match(pattern, head[:HEAD_BYTES], re.DOTALL | re.IGNORECASE):
-            return _error(label, what, advice)
-    for extensions, what, advice in _EXTENSIONS:
-        if label.lower().endswith(extensions):
             return _error(label, what, advice)
     return _error(label, "not JSON", _RECORD)
 

@@ -92,7 +92,19 @@ _TRITON_RECORD: Final = (
     rb"\"(?:timestamps\"\s*:\s*\[\s*(?:\]|\{[^{}]*\"ns\"\s*:)|activity\"\s*:\s*\"TENSOR_|model_version\"\s*:)"
 )
 
+# Not JSON: an object, or a list that begins with an object. What a program printed may come before the table of a log.
+_LOG: Final = rb"(?!\s*(?:\{|\[\s*[{\]]))"
+_NSIGHT_COMPUTE: Final = "Nsight Compute"
+
 FORMATS: Final = (
+    Format("nsight-compute", "kernels", rb"NVR\0", "perfkit.ingest.nsight_compute", _NSIGHT_COMPUTE),
+    Format(
+        "nsight-compute-csv",
+        "kernels",
+        _LOG + rb"(?:.*?\n)??(?:\xef\xbb\xbf)?\"?(?:ID|Process ID)\"?[,;\t][^\n]*?\bKernel Name\b",
+        "perfkit.ingest.nsight_compute_csv",
+        _NSIGHT_COMPUTE,
+    ),
     Format("nsight-systems", "timeline", rb"SQLite format 3\0", "perfkit.ingest.nsight_systems", "Nsight Systems"),
     Format("onnxruntime", "timeline", _LIST + _NEAR + _ONNX_EVENT, "perfkit.ingest.onnx_runtime", "ONNX Runtime"),
     Format("torch-profiler", "timeline", _JSON + rb"[\[{]", "perfkit.ingest.torch_profiler", "PyTorch Profiler"),
@@ -109,7 +121,10 @@ def _listed(holds: Literal["timeline", "kernels"]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-FORMATS_READ: Final = f"perfkit reads traces of {_listed('timeline')}, plain or compressed with gzip or zstd"
+FORMATS_READ: Final = (
+    f"perfkit reads traces of {_listed('timeline')}, and kernels of {_listed('kernels')}, "
+    "plain or compressed with gzip or zstd"
+)
 """What is read, as messages say it."""
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from perfkit.model.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from perfkit.model.advice import Advice
     from perfkit.model.attribution import Attribution
     from perfkit.model.fleet import Fleet
-    from perfkit.model.kernel_profile import KernelProfile
+    from perfkit.model.kernel_profile import KernelMeasure, KernelProfile
     from perfkit.model.trace import Defect, Device, Trace
 
 __all__ = ["Diagnosis", "TraceSummary"]
@@ -55,6 +58,7 @@ class Diagnosis(NamedTuple):
         advice: What follows from it.
         fleet: What many ranks say together; None for a single one.
         profiles: Kernels that a profiler of single kernels measured.
+        measures: What they say of the rows of the attribution's kernels, by place in that table.
     """
 
     trace: TraceSummary
@@ -62,3 +66,4 @@ class Diagnosis(NamedTuple):
     advice: Advice
     fleet: Fleet | None = None
     profiles: Table[KernelProfile] = Table()
+    measures: Mapping[int, KernelMeasure] = MappingProxyType({})

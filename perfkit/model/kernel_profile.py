@@ -67,7 +67,6 @@ class KernelProfile(NamedTuple):
         l1_pct: Throughput of the L1 cache in percent of its peak.
         dram_bytes: Bytes read from DRAM and written to it.
         dram_bytes_per_s: The same by time.
-        flop_per_s: Floating-point operations by time.
         occupancy_pct: Achieved occupancy: active warps in percent of what a multiprocessor can hold.
         theoretical_occupancy_pct: What the launch allows of it.
         limiter: What limits the theoretical occupancy: ``registers``, ``shared memory``, ``barriers``, ``blocks``,
@@ -102,7 +101,6 @@ class KernelProfile(NamedTuple):
     l1_pct: float | None = None
     dram_bytes: int | None = None
     dram_bytes_per_s: float | None = None
-    flop_per_s: float | None = None
     occupancy_pct: float | None = None
     theoretical_occupancy_pct: float | None = None
     limiter: str = ""

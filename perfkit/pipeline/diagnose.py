@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from perfkit.advise import advise
 from perfkit.attribute import attribute
-from perfkit.errors import UsageError
+from perfkit.errors import NoTimelineError, UsageError
 from perfkit.ingest import choose_among, find, is_folder, load
+from perfkit.ingest.source import STANDARD_INPUT
 from perfkit.model.diagnosis import Diagnosis, TraceSummary
 from perfkit.model.trace import Trace
 
@@ -33,6 +34,7 @@ def diagnose(
     window: Literal["steps", "device-span"] | None = None,
     rank: int | None = None,
     means: Means | None = None,
+    kernels: Sequence[Path] = (),
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Diagnosis:
     """Say where the time of a trace, or of the traces of many ranks, goes, and what follows from it.
@@ -44,6 +46,7 @@ def diagnose(
             activity of each device; None for steps where there are some.
         rank: Which of several traces to read, and no other. A single trace must be of this rank.
         means: With what to read many traces; None for processes of this machine, and to keep summaries.
+        kernels: Reports of Nsight Compute to put beside the trace; those among several sources are put beside it, too.
         progress: Called now and then with the bytes read, and how many there are (None if not known).
 
     Returns:
@@ -55,14 +58,30 @@ def diagnose(
         UnknownFormatError: It is not a trace.
         UsageError: There is no such rank.
     """
-    if not isinstance(source, Trace):
-        found, place = traces_at(source)
-        if len(found) > 1 and rank is None:
-            from perfkit.pipeline.fleet import Means, diagnose_fleet
+    if isinstance(source, Trace):
+        return beside(of_trace(source, window, rank), kernels)
+    listed, place = files_at(source)
+    found = [file for file in listed if file.holds == "timeline"]
+    kernels = [*kernels, *in_order([file.path for file in listed if file.holds == "kernels"], source)]
+    if listed and not found:
+        return of_kernels(kernels, progress)
+    if len(found) > 1 and rank is None:
+        from perfkit.pipeline.fleet import Means, diagnose_fleet
 
-            return diagnose_fleet(found, place, window=window or "steps", means=means or Means(), progress=progress)
-        chosen: Any = choose_among(found, rank, place).path if found else source
-        source = load(chosen, rank=rank, progress=progress)
+        fleet = diagnose_fleet(found, place, window=window or "steps", means=means or Means(), progress=progress)
+        return beside(fleet, kernels)
+    chosen: Any = choose_among(found, rank, place).path if found else source
+    try:
+        trace = load(chosen, rank=rank, progress=progress)
+    except NoTimelineError:
+        if kernels or not isinstance(chosen, (str, os.PathLike)) or os.fspath(chosen) == STANDARD_INPUT:
+            raise
+        return of_kernels([chosen], progress)
+    return beside(of_trace(trace, window, rank), kernels)
+
+
+def of_trace(source: Trace, window: Literal["steps", "device-span"] | None, rank: int | None) -> Diagnosis:
+    """Diagnose a trace."""
     if rank is not None and source.rank != rank:
         message = f"{source.path} is of rank {source.rank}, not {rank}: leave the rank out, or give the other trace"
         raise UsageError(message)
@@ -70,8 +89,34 @@ def diagnose(
     return Diagnosis(trace=TraceSummary.of(source), attribution=attribution, advice=advise(attribution))
 
 
-def traces_at(source: Path | BinaryIO | Sequence[Path]) -> tuple[list[Found], str]:
-    """Return the traces in a folder or list, and what to call them together; none if it is one file or stream."""
+def in_order(found: Sequence[str], source: Path | BinaryIO | Sequence[Path]) -> list[str]:
+    """Return files in the order in which they were named, those of folders after them."""
+    named = [os.fspath(path) for path in source] if isinstance(source, Sequence) else []
+    return sorted(found, key=lambda path: named.index(path) if path in named else len(named))
+
+
+def of_kernels(paths: Sequence[Path], progress: Callable[[int, int | None], None] | None) -> Diagnosis:
+    """Diagnose kernels without a timeline."""
+    from perfkit.pipeline.profiles import diagnose_kernels
+
+    return diagnose_kernels(paths, progress)
+
+
+def beside(diagnosis: Diagnosis, kernels: Sequence[Path]) -> Diagnosis:
+    """Put profiled kernels beside a diagnosis."""
+    if not kernels:
+        return diagnosis
+    from perfkit.attribute.kernel_limits import match
+    from perfkit.pipeline.profiles import read_profiles
+
+    profiles, _, defects = read_profiles(kernels)
+    trace = diagnosis.trace._replace(defects=(*diagnosis.trace.defects, *defects))
+    measures = match(diagnosis.attribution.kernels, profiles)
+    return diagnosis._replace(trace=trace, profiles=profiles, measures=measures)
+
+
+def files_at(source: Path | BinaryIO | Sequence[Path]) -> tuple[list[Found], str]:
+    """Return the files in a folder or list, and what to call them together; none if it is one file or stream."""
     if isinstance(source, (str, os.PathLike)):
         paths = [os.fspath(source)] if is_folder(source) else []
     else:
@@ -81,4 +126,4 @@ def traces_at(source: Path | BinaryIO | Sequence[Path]) -> tuple[list[Found], st
     place = ", ".join(paths[:PLACES_SHOWN])
     if len(paths) > PLACES_SHOWN:
         place = f"{place} and {len(paths) - PLACES_SHOWN:,} more"
-    return [trace for trace in find(*paths) if trace.holds == "timeline"], place
+    return find(*paths), place

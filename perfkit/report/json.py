@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perfkit.model.attribution import Attribution, Kernel, Step, Timeline
     from perfkit.model.diagnosis import Diagnosis, TraceSummary
     from perfkit.model.fleet import Fleet
+    from perfkit.model.kernel_profile import KernelMeasure
     from perfkit.model.trace import Defect
 
 __all__ = ["SCHEMA", "build", "draw"]
@@ -43,6 +44,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         top: Rows of each table to keep; None keeps all.
     """
     attribution, advice = diagnosis.attribution, diagnosis.advice
+    measures = diagnosis.measures
     return {
         "schema": SCHEMA,
         "perfkit": perfkit.__version__,
@@ -53,7 +55,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "timelines": [_timeline(timeline) for timeline in attribution.timelines],
         "host": {"blocked": [row._asdict() for row in attribution.blocked[:top]]},
         "operators": [row._asdict() for row in attribution.operators[:top]],
-        "kernels": [_kernel(row) for row in attribution.kernels[:top]],
+        "kernels": [_kernel(row, measures.get(place)) for place, row in enumerate(attribution.kernels[:top])],
         "copies": [row._asdict() for row in attribution.copies[:top]],
         "collectives": [row._asdict() for row in attribution.collectives[:top]],
         "launches": [row._asdict() for row in attribution.launches],
@@ -61,6 +63,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "findings": [{**finding._asdict(), "evidence": list(finding.evidence)} for finding in advice.findings],
         "next_steps": list(advice.next_steps),
         "fleet": _fleet(diagnosis.fleet, top),
+        "kernel_profiles": _profiles(diagnosis),
     }
 
 
@@ -71,6 +74,15 @@ def _fleet(found: Fleet | None, top: int | None) -> dict[str, Any] | None:
     from perfkit.report import fleet  # few have one
 
     return fleet.build(found, top=top)
+
+
+def _profiles(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """Describe profiled kernels."""
+    if not diagnosis.profiles:
+        return []
+    from perfkit.report import profiles  # few have some
+
+    return [profiles.build(kernel) for kernel in diagnosis.profiles]
 
 
 def _trace(trace: TraceSummary, found: Iterable[Defect]) -> dict[str, Any]:
@@ -147,10 +159,15 @@ def _step(step: Step) -> dict[str, Any]:
     }
 
 
-def _kernel(kernel: Kernel) -> dict[str, Any]:
+def _kernel(kernel: Kernel, measure: KernelMeasure | None) -> dict[str, Any]:
     """Describe a kernel; its kind is called ``class`` in the contract."""
     record = kernel._asdict()
-    return {"name": record.pop("name"), "class": record.pop("kind"), **record}
+    return {
+        "name": record.pop("name"),
+        "class": record.pop("kind"),
+        **record,
+        "measured": measure and measure._asdict(),
+    }
 
 
 def _lines(value: object) -> str:

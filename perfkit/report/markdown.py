@@ -25,6 +25,7 @@ MOST_CHARACTERS: Final = 65_000
 DEFAULT_ROWS: Final = 20
 LONGEST_NAME: Final = 200
 BAR: Final = 20
+MOST_KERNELS: Final = 8
 
 # A zero-width space keeps @names and #numbers from becoming mentions and references.
 SPECIAL: Final = {character: f"\\{character}" for character in "\\*_[]<>|~&"} | {"@": "@\u200b", "#": "#\u200b"}
@@ -56,6 +57,8 @@ def parts(diagnosis: Diagnosis, rows: int) -> Iterable[str]:
         yield causes(timeline)
     if diagnosis.fleet is not None:
         yield from ranks(diagnosis.fleet, rows)
+    if diagnosis.profiles:
+        yield from kernels(diagnosis)
     findings = diagnosis.advice.findings
     if findings:
         yield "### Largest bottlenecks"
@@ -83,6 +86,17 @@ def ranks(found: Fleet, rows: int) -> Iterable[str]:
     yield table(
         [name.capitalize() for name in fleet.COLLECTIVE_HEAD], "l" + "r" * (len(fleet.COLLECTIVE_HEAD) - 1), cells
     )
+
+
+def kernels(diagnosis: Diagnosis) -> Iterable[str]:
+    """Yield what was measured of single kernels."""
+    from perfkit.report import profiles
+
+    shown = diagnosis.profiles[:MOST_KERNELS]
+    head = [code(name, in_table=True) if name else "" for name in profiles.head(shown)]
+    yield "### Profiled kernels"
+    yield table(head, "l" + "r" * len(shown), [tuple(map(prose, row)) for row in profiles.rows(shown)])
+    yield bullets([text for kernel in shown for text in profiles.sentences(kernel)])
 
 
 def causes(timeline: Timeline) -> str:

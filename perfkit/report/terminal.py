@@ -25,6 +25,8 @@ WIDEST: Final = 100
 MARGIN: Final = 2
 TAB: Final = 7
 LABEL: Final = 22
+PROFILE: Final = 26
+"""Cells of the column of a profiled kernel."""
 WIDTHS: Final = (9, 8, 10)
 """Cells of the columns at the right: a count, a share, a time."""
 
@@ -130,6 +132,7 @@ class Sheet:
             self.read(),
             self.causes(),
             self.ranks(),
+            self.profiles(),
             self.bottlenecks(),
             self.hot_spots(),
             self.elsewhere(),
@@ -234,6 +237,24 @@ class Sheet:
             self.grid("Collectives", fleet.COLLECTIVE_HEAD, fleet.collective_rows(found), self.rows),
             self.labelled("Ranks", remarks[: max(self.detail.ranks // 2, 1)]),
         )
+
+    def profiles(self) -> list[str]:
+        """Draw profiled kernels: a column each, as many as fit, and what is to be said of them."""
+        kernels = self.diagnosis.profiles
+        if not kernels:
+            return []
+        from perfkit.report import profiles
+
+        shown = kernels[: max((self.pen.width - LABEL) // PROFILE, 1)]
+        rows = [tuple(self.pen.fit(cell, PROFILE - 2).rstrip() for cell in row) for row in profiles.rows(shown)]
+        head = tuple(self.pen.fit(cell, PROFILE - 2).rstrip() for cell in profiles.head(shown))
+        lines = self.grid("Profiled kernels", head, rows, len(rows))
+        if len(kernels) > len(shown):
+            lines.append(
+                self.pen.paint(f"{' ' * MARGIN}and {len(kernels) - len(shown):,} more: --format json", "quiet")
+            )
+        said = [text for kernel in shown for text in profiles.sentences(kernel)]
+        return self.joined(lines, [line for text in said for line in self.pen.wrap(text, self.pen.width, 4)])
 
     def grid(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[str]:
         """Draw a table of cells, its first column at the left; columns that find no room are left out."""

@@ -139,7 +139,6 @@ def zip_of_a_checkpoint() -> bytes:
     ("content", "says"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "git lfs pull"),
-        (b"NVR\0\2\0", "Nsight Compute"),
         (zip_of_a_checkpoint(), "checkpoint"),
         (b"PK\x03\x04" + bytes(100), "zip"),
         (pickle_of_a_call(), "never loads"),
