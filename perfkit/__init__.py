@@ -13,7 +13,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from perfkit.errors import MissingExtraError, PerfkitError, UnknownFormatError, UnreadableTraceError, UsageError
+from perfkit.errors import (
+    MissingExtraError,
+    NoTimelineError,
+    PerfkitError,
+    UnknownFormatError,
+    UnreadableTraceError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from perfkit.ingest import load
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MissingExtraError",
+    "NoTimelineError",
     "PerfkitError",
     "UnknownFormatError",
     "UnreadableTraceError",

@@ -262,7 +262,8 @@ def open_content(target: Target) -> Generator[Content, None, None]:
         UnreadableTraceError: The path cannot be opened or read.
         UsageError: Standard input is a terminal.
     """
-    with open_source(target) as source, closing(ahead(source.chunks())) as chunks:
+    # A pipe may keep the thread that reads it waiting for ever.
+    with open_source(target) as source, closing(ahead(source.chunks(), join=source.path is not None)) as chunks:
         yield Content(source, next(chunks, b""), chunks)
 
 
@@ -308,10 +309,11 @@ def _open_path(target: str | os.PathLike[str]) -> tuple[BinaryIO, str]:
         raise UnreadableTraceError(message) from error
 
 
-def ahead(chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
+def ahead(chunks: Iterable[bytes], *, join: bool = False) -> Generator[bytes, None, None]:
     """Yield the same chunks, made on a thread of their own, at most a few ahead of the reader.
 
-    An exception of the thread is raised here. A reader that stops early ends the thread at its next chunk.
+    An exception of the thread is raised here. A reader that stops early ends the thread at its next chunk, and with
+    ``join`` waits for that: who closes the file under the thread has it read the next file of the same descriptor.
     """
     ready: queue.Queue[bytes | BaseException | None] = queue.Queue(_CHUNKS_AHEAD)
     stopped = threading.Event()
@@ -339,3 +341,5 @@ def ahead(chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
         stopped.set()
         while not ready.empty():  # makes room for the one chunk that the thread may be about to put
             ready.get_nowait()
+        if join:
+            thread.join()

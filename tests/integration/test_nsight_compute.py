@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from perfkit import diagnose
 from tests.integration.shared import TRACES, needs_shared
 from tests.unit.cli.command_line import fail, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = needs_shared
 
@@ -73,11 +77,9 @@ def test_two_reports_are_compared_in_one_table() -> None:
     assert [kernel["duration_ns"] for kernel in document["kernel_profiles"]] == [141_920, 775_680]
 
 
-def test_a_report_that_breaks_off(tmp_path: object) -> None:
+def test_a_report_that_breaks_off(tmp_path: Path) -> None:
     pytest.importorskip("ncu_report", reason="NVIDIA's reader of reports is not installed")
-    from pathlib import Path
-
-    path = Path(str(tmp_path)) / "cut.ncu-rep"
+    path = tmp_path / "cut.ncu-rep"
     for size in (4, 100, 5_000, 300_000):
         path.write_bytes(PYTORCH.read_bytes()[:size])
         assert "cannot be read as a report of Nsight Compute" in fail("diagnose", path)

@@ -10,6 +10,7 @@ from perfkit import errors
 
 EXPORTED = {
     "MissingExtraError",
+    "NoTimelineError",
     "PerfkitError",
     "UnknownFormatError",
     "UnreadableTraceError",
