@@ -1,12 +1,14 @@
-// The scanner of Chrome-trace JSON and the reader of SQLite tables as a Python extension: see _scan.pyi for what it
-// offers. The work itself is in _scan_cpp/.
+// The compiled part of perfkit as a Python extension, see _scan.pyi for what it offers: the scanner of Chrome-trace JSON
+// and the reader of SQLite tables, whose work is in _scan_cpp/, and the replay, whose work is in simulate/_replay_cpp/.
 
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <memory>
 #include <tuple>
 
+#include "../simulate/_replay_cpp/replay.hpp"
 #include "_scan_cpp/python.hpp"
 #include "_scan_cpp/sqlite_table.hpp"
 #include "_scan_cpp/stream.hpp"
@@ -215,9 +217,64 @@ private:
     std::vector<bool> taken_;
 };
 
+template <class Integer>
+using Given = nb::ndarray<const Integer, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+template <class Integer>
+nb::object to_array(std::vector<Integer>&& values) {
+    auto kept = std::make_unique<std::vector<Integer>>(std::move(values));
+    Integer* data = kept->data();
+    const std::size_t size = kept->size();
+    const nb::capsule owner(kept.release(), [](void* p) noexcept { delete static_cast<std::vector<Integer>*>(p); });
+    return nb::cast(nb::ndarray<nb::numpy, Integer, nb::ndim<1>>(data, {size}, owner));
+}
+
+// Every value is the number of a node: below `nodes`.
+void check_numbers(const Given<std::int32_t>& values, std::size_t nodes) {
+    for (std::size_t i = 0; i < values.shape(0); ++i)
+        if (values.data()[i] < 0 || static_cast<std::size_t>(values.data()[i]) >= nodes)
+            throw nb::value_error("there is no node of that number");
+}
+
+nb::tuple schedule_nodes(Given<std::int32_t> target, Given<std::int32_t> source, Given<std::int32_t> seen) {
+    const std::size_t nodes = seen.shape(0), edges = source.shape(0);
+    if (target.shape(0) != edges) throw nb::value_error("as many targets as sources");
+    for (const auto& values : {target, source, seen}) check_numbers(values, nodes);
+    std::vector<bool> met(nodes);
+    for (std::size_t i = 0; i < nodes; ++i) met[static_cast<std::size_t>(seen.data()[i])] = true;
+    if (std::find(met.begin(), met.end(), false) != met.end()) throw nb::value_error("every node, once");
+    Schedule found;
+    {
+        const nb::gil_scoped_release released;
+        found = schedule(nodes, target.data(), source.data(), edges, seen.data());
+    }
+    return nb::make_tuple(to_array(std::move(found.order)), to_array(std::move(found.first)),
+                          to_array(std::move(found.position)));
+}
+
+nb::object replay_nodes(Given<std::int64_t> first, Given<std::int32_t> source, Given<std::int64_t> lag,
+                        Given<std::int64_t> earliest, Given<std::int64_t> own) {
+    const std::size_t nodes = own.shape(0), edges = source.shape(0);
+    if (lag.shape(0) != edges || earliest.shape(0) != nodes || first.shape(0) != nodes + 1)
+        throw nb::value_error("arrays of one graph");
+    for (std::size_t n = 0; n < nodes; ++n)
+        if (first.data()[n] < 0 || first.data()[n + 1] < first.data()[n]) throw nb::value_error("edges by target");
+    if (first.data()[nodes] != static_cast<std::int64_t>(edges)) throw nb::value_error("as many edges as sources");
+    check_numbers(source, nodes);
+    std::vector<std::int64_t> time(nodes);
+    {
+        const nb::gil_scoped_release released;
+        replay(nodes, first.data(), source.data(), lag.data(), earliest.data(), own.data(), time.data());
+    }
+    return to_array(std::move(time));
+}
+
 }  // namespace
 
 NB_MODULE(_scan, module) {
+    module.def("schedule", &schedule_nodes, nb::arg("target"), nb::arg("source"), nb::arg("seen"));
+    module.def("replay", &replay_nodes, nb::arg("first"), nb::arg("source"), nb::arg("lag"), nb::arg("earliest"),
+               nb::arg("own"));
     nb::class_<Scanner>(module, "Scanner")
         .def(nb::init<nb::sequence>(), nb::arg("columns"))
         .def("feed", &Scanner::feed, nb::arg("data"))

@@ -150,3 +150,25 @@ class Table:
     @property
     def bytes_read(self) -> int:
         """The size of the pages read so far."""
+
+def schedule(
+    target: NDArray[np.int32], source: NDArray[np.int32], seen: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
+    """Order the nodes of a graph so that every edge leads forward; see `perfkit.simulate.engine.Engine`.
+
+    Raises:
+        ValueError: arrays that do not belong together.
+    """
+
+def replay(
+    first: NDArray[np.int64],
+    source: NDArray[np.int32],
+    lag: NDArray[np.int64],
+    earliest: NDArray[np.int64],
+    own: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return the time of every node of a scheduled graph; see `perfkit.simulate.engine.Engine`.
+
+    Raises:
+        ValueError: arrays that do not belong together.
+    """

@@ -1,0 +1,3 @@
+"""Simulation: what a recorded program would take if something about it were different."""
+
+from __future__ import annotations
