@@ -88,12 +88,14 @@ _LIST: Final = _JSON + rb"\[\s*\{"
 _NOT_EVENTS: Final = rb"(?!" + _NEAR + rb"\"ph\"\s*:)"
 _MILLISECONDS: Final = rb"\"start(?:Enq|H2d|In|Compute)Ms\"\s*:"
 _ONNX_EVENT: Final = rb"\"cat\"\s*:\s*\"(?:Session|Node)\""
+_NSIGHT_EVENT: Final = rb"\"cat\"\s*:\s*\"(?:cuda(?:_api|_memcpy)?|nvtx(?:-kernel)?)\""
 _TRITON_RECORD: Final = (
     rb"\"(?:timestamps\"\s*:\s*\[\s*(?:\]|\{[^{}]*\"ns\"\s*:)|activity\"\s*:\s*\"TENSOR_|model_version\"\s*:)"
 )
 
 # Not JSON: an object, or a list that begins with an object. What a program printed may come before the table of a log.
 _LOG: Final = rb"(?!\s*(?:\{|\[\s*[{\]]))"
+_NSIGHT: Final = "Nsight Systems"
 _NSIGHT_COMPUTE: Final = "Nsight Compute"
 
 FORMATS: Final = (
@@ -105,13 +107,14 @@ FORMATS: Final = (
         "perfkit.ingest.nsight_compute_csv",
         _NSIGHT_COMPUTE,
     ),
-    Format("nsight-systems", "timeline", rb"SQLite format 3\0", "perfkit.ingest.nsight_systems", "Nsight Systems"),
+    Format("nsight-systems", "timeline", rb"SQLite format 3\0", "perfkit.ingest.nsight_systems", _NSIGHT),
     Format("onnxruntime", "timeline", _LIST + _NEAR + _ONNX_EVENT, "perfkit.ingest.onnx_runtime", "ONNX Runtime"),
+    Format("nsight-systems-json", "timeline", _LIST + _NEAR + _NSIGHT_EVENT, "perfkit.ingest.nsight_json", _NSIGHT),
     Format("torch-profiler", "timeline", _JSON + rb"[\[{]", "perfkit.ingest.torch_profiler", "PyTorch Profiler"),
 )
 """The formats that content tells; the first match wins, so the general ones come last."""
 
-NSIGHT_REPORT: Final = Format("nsight-report", "timeline", b"", "perfkit.ingest.nsight_report", "Nsight Systems")
+NSIGHT_REPORT: Final = Format("nsight-report", "timeline", b"", "perfkit.ingest.nsight_report", _NSIGHT)
 """What Nsight Systems itself writes. Nobody says how it begins: a name tells it, of content that is nothing else."""
 
 

@@ -26,7 +26,8 @@ _DENSE_PAIRS: Final = 1 << 22
 _MOST_THREADS: Final = 1 << 20
 """Beyond this many, which no profiler writes, the rest are one thread: a Thread is an object, a row is not."""
 
-_STREAM: Final = re.compile(r"(?:stream\s*)?(\d{1,9})\Z", re.IGNORECASE)
+_DEVICE: Final = re.compile(r"(?:device\s*)?([0-9]{1,9})\Z", re.IGNORECASE)
+_STREAM: Final = re.compile(r"(?:(?:stream|cuda api)\s*)?([0-9]{1,9})\Z", re.IGNORECASE)
 
 
 def threads_of(
@@ -124,7 +125,7 @@ def _argument(arguments: bytes, key: str) -> str:
 
 
 def device_and_stream_of(threads: Sequence[Thread]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Read the device from the process key and the stream from the thread key ("7", "stream 7") of each thread.
+    """Read the device from the process key ("0", "Device 0") and the stream from the thread key ("7", "stream 7").
 
     Returns:
         Two int32 arrays, one element a thread; `MISSING_SMALL` where the key says nothing.
@@ -132,8 +133,8 @@ def device_and_stream_of(threads: Sequence[Thread]) -> tuple[NDArray[Any], NDArr
     devices = np.full(len(threads), MISSING_SMALL, dtype=np.int32)
     streams = np.full(len(threads), MISSING_SMALL, dtype=np.int32)
     for index, thread in enumerate(threads):
-        if thread.process.isascii() and thread.process.isdigit() and len(thread.process) <= 9:  # noqa: PLR2004
-            devices[index] = int(thread.process)
+        if match := _DEVICE.match(thread.process):
+            devices[index] = int(match[1])
         if match := _STREAM.match(thread.key):
             streams[index] = int(match[1])
     return devices, streams
