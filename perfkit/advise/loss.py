@@ -117,6 +117,7 @@ class Loss(NamedTuple):
             fix=fix,
             safety=safety,
             command="",
+            causes=self.causes,
         )
 
     def _elsewhere(self) -> str:

@@ -26,6 +26,7 @@ class Finding(NamedTuple):
         fix: What to change.
         safety: Whether the change can alter results.
         command: What to run next; empty where nothing applies it yet.
+        causes: Idle causes and busy classes whose time on the timeline is the evidence, where it is that of whole ones.
     """
 
     rule: str
@@ -40,6 +41,7 @@ class Finding(NamedTuple):
     fix: str
     safety: Literal["safe", "check", "lossy"]
     command: str
+    causes: tuple[str, ...] = ()
 
 
 class Advice(NamedTuple):

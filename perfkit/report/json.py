@@ -13,6 +13,7 @@ from perfkit.report.outline import defects
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution, Kernel, Step, Timeline
     from perfkit.model.diagnosis import Diagnosis, TraceSummary
     from perfkit.model.fleet import Fleet
@@ -60,7 +61,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "collectives": [row._asdict() for row in attribution.collectives[:top]],
         "launches": [row._asdict() for row in attribution.launches],
         "blame": [row._asdict() for row in attribution.blame[:top]],
-        "findings": [{**finding._asdict(), "evidence": list(finding.evidence)} for finding in advice.findings],
+        "findings": [_finding(finding) for finding in advice.findings],
         "next_steps": list(advice.next_steps),
         "fleet": _fleet(diagnosis.fleet, top),
         "kernel_profiles": _profiles(diagnosis),
@@ -157,6 +158,13 @@ def _step(step: Step) -> dict[str, Any]:
         "busy": dict(step.busy),
         "idle": dict(step.idle),
     }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    """Describe a finding; which causes prove it, only a picture of the timeline needs to know."""
+    record = {**finding._asdict(), "evidence": list(finding.evidence)}
+    del record["causes"]
+    return record
 
 
 def _kernel(kernel: Kernel, measure: KernelMeasure | None) -> dict[str, Any]:
