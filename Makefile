@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --quiet
 COMPILED := CMakeLists.txt $(shell find perfkit -name '*.[ch]pp')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench wheel fuzz clean
+.PHONY: help demo test check kernels bench wheel fuzz clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | sort | expand -t 9
@@ -27,6 +27,7 @@ demo: $(VENV)/.perfkit ## set up, then diagnose a sample trace
 	$(BIN)/perfkit diagnose $(DEMO_TRACE)
 
 test: $(VENV)/.perfkit $(VENV)/.dev ## set up, then run the tests
+	TRITON_INTERPRET=1 $(BIN)/pytest tests/kernels/test_numerics.py
 	$(BIN)/pytest
 
 check: $(VENV)/.perfkit $(VENV)/.dev ## format, lint, types and import contracts
@@ -34,6 +35,9 @@ check: $(VENV)/.perfkit $(VENV)/.dev ## format, lint, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	PYTHONPATH=kernels $(BIN)/lint-imports --no-cache
+
+kernels: $(VENV)/.perfkit $(VENV)/.dev ## compile every kernel for every architecture
+	$(BIN)/python -m perfkit_kernels
 
 bench: build/bench-venv/.ready build/hta-venv/.ready ## measure against peers, in one run; BENCH=--large adds 3 GB
 	build/bench-venv/bin/python -m benchmarks --hta build/hta-venv/bin/python $(BENCH)

@@ -6,6 +6,11 @@ a new file and one entry here. This package imports nothing of perfkit, and no a
 
 from __future__ import annotations
 
-__all__ = ["KERNELS"]
+from typing import Final
 
-KERNELS: tuple[()] = ()
+from perfkit_kernels import rms_norm
+from perfkit_kernels.spec import Spec
+
+__all__ = ["KERNELS", "Spec"]
+
+KERNELS: Final[tuple[Spec, ...]] = (rms_norm.SPEC,)

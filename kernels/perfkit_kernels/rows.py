@@ -1,0 +1,63 @@
+"""Tensors as rows: how kernels that work on the last dimension lay out their tiles."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, NamedTuple
+
+from perfkit_kernels.dialect import INTERPRETING, next_power_of_2
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Tile", "as_rows", "persistent_programs", "tile"]
+
+ELEMENTS = 2048
+"""Elements that a program takes at least, where there are rows enough: short rows share a program."""
+INTERPRETED_PROGRAMS = 4
+
+
+class Tile(NamedTuple):
+    """The part of a matrix that a program holds at once: ``rows x block`` elements.
+
+    ``whole`` tells whether a row fits; if not, the kernel walks along it.
+    """
+
+    rows: int
+    block: int
+    warps: int
+    whole: bool
+
+
+def tile(width: int, *, widest: int, live: int = 1) -> Tile:
+    """Choose a tile for rows of a width.
+
+    Args:
+        width: Elements of a row.
+        widest: The longest row that is held in registers, a power of two.
+        live: How many values of each element are held at the same time; more of them take more warps.
+    """
+    block = min(next_power_of_2(max(width, 1)), widest)
+    rows = max(1, min(ELEMENTS // block, 16))
+    warps = min(16, max(4, next_power_of_2(block * rows * live) // 1024))
+    return Tile(rows, block, warps, width <= block)
+
+
+def as_rows(tensor: torch.Tensor) -> torch.Tensor:
+    """View ``[..., width]`` as ``[rows, width]`` with consecutive elements; copies only where a view cannot do that."""
+    rows = tensor.reshape(-1, tensor.shape[-1]) if tensor.numel() else tensor.new_empty(0, tensor.shape[-1])
+    return rows if rows.stride(-1) == 1 or rows.shape[-1] == 1 else rows.contiguous()
+
+
+def persistent_programs(device: torch.device, tiles: int, per_processor: int = 2) -> int:
+    """Return how many programs walk over the tiles, each keeping partial sums of its own."""
+    if INTERPRETING or device.type != "cuda":
+        return max(1, min(INTERPRETED_PROGRAMS, tiles))
+    return max(1, min(_processors(device) * per_processor, tiles))
+
+
+@functools.cache
+def _processors(device: torch.device) -> int:
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)

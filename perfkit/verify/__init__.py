@@ -1,0 +1,1 @@
+"""Whether a replacement computes the same, and whether it is faster."""
