@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --quiet
 COMPILED := CMakeLists.txt $(shell find perfkit -name '*.[ch]pp')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels bench wheel fuzz clean
+.PHONY: help demo test check kernels bench gallery wheel fuzz clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | sort | expand -t 9
@@ -41,6 +41,9 @@ kernels: $(VENV)/.perfkit $(VENV)/.dev ## compile every kernel for every archite
 
 bench: build/bench-venv/.ready build/hta-venv/.ready ## measure against peers, in one run; BENCH=--large adds 3 GB
 	build/bench-venv/bin/python -m benchmarks --hta build/hta-venv/bin/python $(BENCH)
+
+gallery: $(VENV)/.perfkit $(VENV)/.gallery ## diagnose programs with a planted fault; compare promised with measured gains
+	$(BIN)/python -m benchmarks.gallery $(GALLERY)
 
 fuzz: $(VENV)/.perfkit $(VENV)/.dev ## fuzz the scanner and its twin, for ten minutes or FUZZ_SECONDS
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
@@ -73,6 +76,11 @@ $(VENV)/.perfkit: $(VENV)/.build $(COMPILED)
 
 $(VENV)/.dev: $(VENV)/.build
 	$(BIN)/python .ci/requirements.py dev | $(PIP) install -r /dev/stdin
+	@touch $@
+
+# Any torch will do, the machine's own build for its GPU too: what is there is kept.
+$(VENV)/.gallery: $(VENV)/.build
+	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) install torch
 	@touch $@
 
 dist/.built: $(VENV)/.build $(COMPILED) $(shell find perfkit kernels -type f ! -path '*/__pycache__/*' ! -name '*.so')

@@ -25,8 +25,14 @@ STORAGE_LATENCY_S = 0.001
 class StoredImages:
     """A map-style dataset: each sample waits for the store, is decompressed, cropped and normalised."""
 
-    def __init__(self) -> None:
-        """Compress a few blocky random images; they are served again and again."""
+    def __init__(self, samples: int, latency_s: float) -> None:
+        """Compress a few blocky random images; they are served again and again.
+
+        Args:
+            samples: how many are in an epoch.
+            latency_s: what a read waits for the store.
+        """
+        self._samples, self._latency_s = samples, latency_s
         seed = torch.Generator().manual_seed(0)
         coarse = torch.randint(0, 256, (STORED_IMAGES, 3, STORED_EDGE // 4, STORED_EDGE // 4), generator=seed)
         pixels = coarse.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
@@ -34,11 +40,11 @@ class StoredImages:
 
     def __len__(self) -> int:
         """Return the samples in an epoch."""
-        return BATCH * EPOCH_STEPS
+        return self._samples
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         """Return one image, float32 [3, EDGE, EDGE], and its class."""
-        time.sleep(STORAGE_LATENCY_S)
+        time.sleep(self._latency_s)
         raw = bytearray(zlib.decompress(self._stored[index % STORED_IMAGES]))
         pixels = torch.frombuffer(raw, dtype=torch.uint8).view(3, STORED_EDGE, STORED_EDGE)
         corner = index % (STORED_EDGE - EDGE)
@@ -46,7 +52,8 @@ class StoredImages:
         return crop.div_(255).sub_(0.5).div_(0.25), index % CLASSES
 
 
-def _classifier(channels: int) -> nn.Sequential:
+def classifier(channels: int) -> nn.Sequential:
+    """Return a small convolutional network for the stored images; `channels` sets how much it computes."""
     return nn.Sequential(
         nn.Conv2d(3, channels, kernel_size=3, padding=1),
         nn.ReLU(),
@@ -63,12 +70,13 @@ def _classifier(channels: int) -> nn.Sequential:
 def _train(device: torch.device, fault: Stopwatch, *, workers: int) -> Iterator[None]:
     on_gpu = device.type == "cuda"
     # A GPU needs a larger model to have something to do while a batch is fetched.
-    model = _classifier(640 if on_gpu else 12).to(device)
+    model = classifier(640 if on_gpu else 12).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     # Pinned memory and an asynchronous copy, so that the loader is the only fault.
-    loader = DataLoader(StoredImages(), batch_size=BATCH, num_workers=workers, pin_memory=on_gpu)
-    for images, classes in fault.over(loader):
-        scores = model(images.to(device, non_blocking=True))
+    images = StoredImages(BATCH * EPOCH_STEPS, STORAGE_LATENCY_S)
+    loader = DataLoader(images, batch_size=BATCH, num_workers=workers, pin_memory=on_gpu)
+    for pixels, classes in fault.over(loader):
+        scores = model(pixels.to(device, non_blocking=True))
         loss = nn.functional.cross_entropy(scores, classes.to(device, non_blocking=True))
         optimizer.zero_grad()
         loss.backward()

@@ -42,7 +42,7 @@ def record(program: Program, folder: Path) -> Path:
     torch.set_num_threads(1)
     truth: dict[str, manifest.Value] = {"fault": program.fault, **_measure(program, device)}
     text, profiled = _profile(program, device)
-    path = folder / f"{program.name}_{_label(device)}.json.gz"
+    path = folder / f"{program.name}_{label(device)}.json.gz"
     text = scrub(text, path.name.removesuffix(".gz"), [REPOSITORY, *installed_roots()])
     content = gzip.compress(text.encode(), compresslevel=9, mtime=0)
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def record(program: Program, folder: Path) -> Path:
         "steps": RECORDED_STEPS,
         "with_stack": program.with_stack,
         "record_shapes": True,
-        "machine": _machine(device),
+        "machine": machine_of(device),
         "truth": truth | profiled,
     }
     manifest.update(folder / "MANIFEST.toml", entry, {"times": "integer nanoseconds", "scrubbed": WHAT_IS_SCRUBBED})
@@ -95,56 +95,80 @@ def _time_steps(steps: Steps, device: torch.device) -> tuple[int, int]:
     """Return the wall time of MEASURED_STEPS steps, device work included, and the fault's host time in them, in ns."""
     fault = Stopwatch()
     loop = steps(device, fault)
-    _advance(loop, SETTLING_STEPS)
-    _wait_for(device)
+    advance(loop, SETTLING_STEPS)
+    wait_for(device)
     fault.reset()
     began_ns = time.perf_counter_ns()
-    _advance(loop, MEASURED_STEPS)
-    _wait_for(device)
+    advance(loop, MEASURED_STEPS)
+    wait_for(device)
     return time.perf_counter_ns() - began_ns, fault.total_ns
 
 
 def _profile(program: Program, device: torch.device) -> tuple[str, dict[str, manifest.Value]]:
     """Return the exported JSON text, and the mean host time of the recorded steps and of the fault in them."""
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     fault, step = Stopwatch(), Stopwatch()
     loop = program.steps(device, fault)
-    _advance(loop, SETTLING_STEPS)
-    _wait_for(device)
-    with profile(
-        activities=activities,
-        schedule=schedule(wait=WAIT_STEPS, warmup=WARMUP_STEPS, active=RECORDED_STEPS, repeat=1),
-        record_shapes=True,
-        with_stack=program.with_stack,
-    ) as profiler:
-        for index in range(WAIT_STEPS + WARMUP_STEPS + RECORDED_STEPS):
-            if index == WAIT_STEPS + WARMUP_STEPS:
-                fault.reset()
-                step.reset()
-            with step:
-                next(loop)
-            profiler.step()
-    with tempfile.TemporaryDirectory() as folder:
-        exported = Path(folder) / "trace.json"
-        profiler.export_chrome_trace(str(exported))
-        text = exported.read_text(encoding="utf-8")
+    advance(loop, SETTLING_STEPS)
+    wait_for(device)
+
+    def timed_step() -> None:
+        with step:
+            next(loop)
+
+    def forget() -> None:
+        fault.reset()
+        step.reset()
+
+    text = profile_steps(timed_step, device, RECORDED_STEPS, program.with_stack, forget)
     return text, {
         "profiled_host_step_ns": step.total_ns // RECORDED_STEPS,
         "profiled_fault_ns": fault.total_ns // RECORDED_STEPS,
     }
 
 
-def _advance(loop: Iterator[None], count: int) -> None:
+def profile_steps(
+    step: Callable[[], None],
+    device: torch.device,
+    count: int,
+    with_stack: bool,  # noqa: FBT001
+    begin: Callable[[], None],
+) -> str:
+    """Record that many steps with torch.profiler, after some that only warm it up; `begin` is called in between.
+
+    Returns:
+        The exported JSON text.
+    """
+    not_recorded = WAIT_STEPS + WARMUP_STEPS
+    with profile(
+        activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])],
+        schedule=schedule(wait=WAIT_STEPS, warmup=WARMUP_STEPS, active=count, repeat=1),
+        record_shapes=True,
+        with_stack=with_stack,
+    ) as profiler:
+        for index in range(not_recorded + count):
+            if index == not_recorded:
+                begin()
+            step()
+            profiler.step()
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(exported))
+        return exported.read_text(encoding="utf-8")
+
+
+def advance(loop: Iterator[object], count: int) -> None:
+    """Do that many steps."""
     for _ in itertools.islice(loop, count):
         pass
 
 
-def _wait_for(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Wait until the device has nothing left to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _label(device: torch.device) -> str:
+def label(device: torch.device) -> str:
     """Return 'cpu', or the first word with a digit of the GPU's name: 'h100' of 'NVIDIA H100 80GB HBM3'."""
     if device.type == "cpu":
         return "cpu"
@@ -152,8 +176,9 @@ def _label(device: torch.device) -> str:
     return next((word for word in name.split() if re.search(r"\d", word)), name.replace(" ", "-"))
 
 
-def _machine(device: torch.device) -> dict[str, manifest.Value]:
-    machine: dict[str, manifest.Value] = {
+def machine_of(device: torch.device) -> dict[str, manifest.Value]:
+    """Return what was recorded on, without anything that names its owner."""
+    found: dict[str, manifest.Value] = {
         "device": device.type,
         "cpu": _cpu_model(),
         "cpus": os.cpu_count() or 0,
@@ -163,9 +188,9 @@ def _machine(device: torch.device) -> dict[str, manifest.Value]:
         "system": f"{platform.system()} {platform.machine()}",
     }
     if device.type == "cuda":
-        machine["gpu"] = torch.cuda.get_device_name(device)
-        machine["cuda"] = str(torch.version.cuda or torch.version.hip)
-    return machine
+        found["gpu"] = torch.cuda.get_device_name(device)
+        found["cuda"] = str(torch.version.cuda or torch.version.hip)
+    return found
 
 
 def _cpu_model() -> str:

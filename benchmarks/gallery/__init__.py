@@ -1,0 +1,1 @@
+"""Scores perfkit on programs whose fault is known: `make gallery`."""
