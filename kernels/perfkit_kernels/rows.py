@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Tile", "as_rows", "persistent_programs", "tile"]
 
+WALKED = 4096
+"""Elements of a row that is too long to be held, which a program takes at once."""
 ELEMENTS = 2048
 """Elements that a program takes at least, where there are rows enough: short rows share a program."""
 INTERPRETED_PROGRAMS = 4
@@ -37,7 +39,8 @@ def tile(width: int, *, widest: int, live: int = 1) -> Tile:
         widest: The longest row that is held in registers, a power of two.
         live: How many values of each element are held at the same time; more of them take more warps.
     """
-    block = min(next_power_of_2(max(width, 1)), widest)
+    block = next_power_of_2(max(width, 1))
+    block = block if block <= widest else WALKED
     rows = max(1, min(ELEMENTS // block, 16))
     warps = min(16, max(4, next_power_of_2(block * rows * live) // 1024))
     return Tile(rows, block, warps, width <= block)
