@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.advise.next_steps import propose
 from perfkit.advise.rules import RULES, pk602_late_rank
-from perfkit.advise.verdict import pronounce
+from perfkit.advise.verdict import AVERAGES, largest_kernel, pronounce
 from perfkit.model.advice import Advice
 from perfkit.model.quantity import sentence
 from perfkit.model.table import Table
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["advise"]
 
 
-def advise(attribution: Attribution, rules: Iterable[Rule] = RULES, *, fleet: Fleet | None = None) -> Advice:
+def advise(
+    attribution: Attribution, rules: Iterable[Rule] = RULES, *, fleet: Fleet | None = None, recorded_as: str = ""
+) -> Advice:
     """Find what costs time, largest first, and sum it up in a sentence.
 
     Args:
         attribution: Where the time goes.
         rules: The rules to evaluate.
         fleet: What the ranks say together, where the attribution is that of many.
+        recorded_as: The format of the trace, which decides how to record more.
 
     Returns:
         The advice; it has no findings where nothing is worth anybody's time.
@@ -42,11 +45,17 @@ def advise(attribution: Attribution, rules: Iterable[Rule] = RULES, *, fleet: Fl
         symptom = found[0][0].thread_symptom if timeline.kind == "host_thread" else found[0][0].symptom
     worst = findings[0] if findings else None
     waited_for = fleet is not None and worst is not None and worst.rule == pk602_late_rank.RULE.code
+    if fleet and waited_for:
+        verdict = sentence(fleet.verdict)
+    elif recorded_as in AVERAGES:
+        verdict = largest_kernel(attribution)
+    else:
+        verdict = pronounce(attribution, timeline, symptom, worst)
     return Advice(
-        verdict=sentence(fleet.verdict) if fleet and waited_for else pronounce(attribution, timeline, symptom, worst),
+        verdict=verdict,
         timeline=timeline.id if timeline else "",
         findings=findings,
-        next_steps=propose(attribution, timeline, findings),
+        next_steps=propose(attribution, timeline, findings, recorded_as),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,30 +18,70 @@ HOST_CAUSES: Final = frozenset(
 )
 
 
-def propose(attribution: Attribution, timeline: Timeline | None, findings: Sequence[Finding]) -> tuple[str, ...]:
+class Asks(NamedTuple):
+    """What to ask of a recording by a profiler: to show the device, the steps, the code; empty where it cannot."""
+
+    device: str = ""
+    steps: str = ""
+    code: str = ""
+
+
+IN_PYTORCH: Final = Asks(
+    "If the program uses a GPU, record it too: `activities=[CPU, CUDA]`. This trace has host activity only.",
+    "Call `profiler.step()` once an iteration: then times are given per step, without the warm-up.",
+    "Record with `with_stack=True`: this trace does not name the lines of Python to blame.",
+)
+IN_NSIGHT: Final = Asks(
+    "If the program uses a GPU, record it too: `nsys profile --trace=cuda,nvtx,osrt`. This trace has host activity "
+    "only.",
+    "Put an NVTX range around each iteration: then times are given per step, without the warm-up.",
+    "Put NVTX ranges around the parts of the program, or `torch.autograd.profiler.emit_nvtx()`: then it is known which "
+    "of them is to blame.",
+)
+OTHERS: Final = {
+    "nsight-systems": IN_NSIGHT,
+    "nsight-systems-json": Asks(
+        code="Export the report as SQLite (`nsys export --type sqlite`): it says what launched each kernel."
+    ),
+    "rocprofv3": Asks(
+        "If the program uses a GPU, record it too: `rocprofv3 --hip-trace --kernel-trace --memory-copy-trace`.",
+        "Put a ROCTx range around each iteration (`--marker-trace`): then times are given per step.",
+        "Put ROCTx ranges around the parts of the program (`--marker-trace`): then it is known which is to blame.",
+    ),
+    "onnxruntime": Asks(),
+    "triton-server": Asks(code="Profile the model by itself to see what a request waits for while it is not computed."),
+    "trtexec": Asks(),
+    "trtexec-profile": Asks(steps="`trtexec --exportTimes` shows when the device idles between runs."),
+}
+"""Format to what to ask of it, where that is not PyTorch's."""
+
+
+def propose(
+    attribution: Attribution, timeline: Timeline | None, findings: Sequence[Finding], recorded_as: str = ""
+) -> tuple[str, ...]:
     """Return sentences, the most useful first.
 
     Args:
         attribution: Where the time goes.
         timeline: The timeline that the advice is about.
         findings: What was found, largest first.
+        recorded_as: The format of the trace.
     """
+    ask = OTHERS.get(recorded_as, IN_PYTORCH)
     steps = []
     if findings:
         steps.append(f"`perfkit explain {findings[0].rule}`: what it means, and how to repair it.")
     if timeline is None:
         return tuple(steps)
     if timeline.kind == "host_thread":
-        steps.append(
-            "If the program uses a GPU, record it too: `activities=[CPU, CUDA]`. This trace has host activity only."
-        )
+        steps.append(ask.device)
     if attribution.window.source == "none":
-        steps.append("Call `profiler.step()` once an iteration: then times are given per step, without the warm-up.")
+        steps.append(ask.steps)
     elif 0 < len(timeline.steps) < FEW_STEPS:
         steps.append("Record five steps or more after a warm-up: with fewer, one odd step decides.")
     if findings and not has_lines(attribution):
-        steps.append("Record with `with_stack=True`: this trace does not name the lines of Python to blame.")
-    return tuple(steps)
+        steps.append(ask.code)
+    return tuple(filter(None, steps))
 
 
 def has_lines(attribution: Attribution) -> bool:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution, Timeline
 
-__all__ = ["pronounce"]
+__all__ = ["AVERAGES", "largest_kernel", "pronounce"]
 
 LARGE: Final = 0.05
 """Part of the window from which the largest finding is the news; below it, the news is that little can be won."""
@@ -19,6 +19,9 @@ BUSY: Final = 0.9
 """Part of the window from which a device with no findings is simply busy."""
 SHORT_NS: Final = 1_000_000
 """A window below this is a handful of kernels."""
+
+AVERAGES: Final = frozenset({"trtexec-profile"})
+"""Formats that hold how long things take and not when: of these, idle time is not known."""
 
 
 def pronounce(attribution: Attribution, timeline: Timeline | None, symptom: str, worst: Finding | None) -> str:
@@ -49,6 +52,18 @@ def pronounce(attribution: Attribution, timeline: Timeline | None, symptom: str,
     if worst.share < LARGE:
         return f"{name} computes {computes} {period}; the largest loss is small: it {lost}."
     return f"{name} {lost} {period} and computes {computes}."
+
+
+def largest_kernel(attribution: Attribution) -> str:
+    """Say of which kernel most of the time is, where no more is known."""
+    total = sum(kernel.device_ns for kernel in attribution.kernels)
+    largest = max(attribution.kernels, key=lambda kernel: kernel.device_ns, default=None)
+    if largest is None or not total:
+        return nothing_recorded(attribution)
+    share = percent(largest.device_ns, total, digits=0)
+    return (
+        f"`{largest.name}` takes {share} of an average run of {duration(total)}; whether the device idles is not known."
+    )
 
 
 def nothing_to_win(timeline: Timeline) -> str:

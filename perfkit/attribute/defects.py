@@ -37,6 +37,22 @@ HOW_TO_RECORD: Final = {
         "was `--trace=cuda` given, and may this user profile?",
         "record with `--trace=cuda,nvtx,osrt --sample=process-tree` to see more of the host",
     ),
+    "nsight-systems-json": (
+        "was `--trace=cuda` given, and may this user profile?",
+        "export the report as SQLite (`nsys export --type sqlite`): it says what the host did",
+    ),
+    "rocprofv3": (
+        "were `--kernel-trace` and `--memory-copy-trace` given, and may this user profile?",
+        "record with `--hip-trace --marker-trace` to see more of the host",
+    ),
+    "triton-server": (
+        "the server records none",
+        "requests were there, received, queued or sent, while the model did not compute",
+    ),
+    "trtexec": (
+        "were the queries exported?",
+        "between its calls `trtexec` waits for queries to end, and prepares more",
+    ),
 }
 """Format to what to ask where no device activity was recorded, and how to see more of the host."""
 IN_PYTORCH: Final = (

@@ -17,6 +17,7 @@ MESSAGES: Final = {
     "trailing_data": "data after the end of the JSON: not read",
     "no_events": "the trace holds no events with a duration: was the profiler's active window ever reached?",
     "broken_header": "the part of the file outside the events is not JSON: reading goes on at the next value",
+    "broken_rest": "what follows is not JSON: everything before that point was read",
     "unreadable_header": "values of the header that are not JSON: left out",
     # Databases.
     "damaged_table": "tables with damaged pages: their rows up to there were read",
@@ -26,6 +27,9 @@ MESSAGES: Final = {
     "no_gpu_activity": "no activity of a GPU was recorded",
     "graph_level_capture": "launches of CUDA graphs recorded as a whole: the kernels inside are not known; record with "
     "`--cuda-graph-trace=node`",
+    "averages_only": "runs of which only the average is known: it is shown as one run without gaps, so that idle time "
+    "is not known",
+    "rounded_times": "queries after the first second: their times have six digits, so the last one is 10 us or more",
     # Syntax.
     "truncated_event": "the last event breaks off: left out",
     "broken_event": "events that are not JSON: left out, reading goes on at the next one",

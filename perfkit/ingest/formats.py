@@ -85,13 +85,17 @@ _JSON: Final = rb"(?:\xef\xbb\xbf)?\s*"
 # A key, wherever it is, but not within a string: there, the quotes of one would follow a backslash.
 _NEAR: Final = rb".{0,65536}?(?<!\\)"
 _LIST: Final = _JSON + rb"\[\s*\{"
-_NOT_EVENTS: Final = rb"(?!" + _NEAR + rb"\"ph\"\s*:)"
-_MILLISECONDS: Final = rb"\"start(?:Enq|H2d|In|Compute)Ms\"\s*:"
 _ONNX_EVENT: Final = rb"\"cat\"\s*:\s*\"(?:Session|Node)\""
 _NSIGHT_EVENT: Final = rb"\"cat\"\s*:\s*\"(?:cuda(?:_api|_memcpy)?|nvtx(?:-kernel)?)\""
-_TRITON_RECORD: Final = (
+
+# Records that are no events, by the keys of the first of them.
+_FIRST_RECORD: Final = _LIST + rb"[^{}]{0,65536}?"
+_TRT_TIMES: Final = _FIRST_RECORD + rb"\"start(?:Enq|H2d|In|Compute)Ms\"\s*:"
+_TRT_PROFILE: Final = _LIST + rb"\s*\"count\"\s*:\s*\d+\s*\}\s*(?:\]|,\s*\{\s*\"name\"[^{}]{0,65536}?\"timeMs\"\s*:)"
+_TRITON_RECORD: Final = _FIRST_RECORD + (
     rb"\"(?:timestamps\"\s*:\s*\[\s*(?:\]|\{[^{}]*\"ns\"\s*:)|activity\"\s*:\s*\"TENSOR_|model_version\"\s*:)"
 )
+_ROCPROF: Final = _JSON + rb"\{\s*\"rocprofiler-sdk-tool\"\s*:"
 
 # Not JSON: an object, or a list that begins with an object. What a program printed may come before the table of a log.
 _LOG: Final = rb"(?!\s*(?:\{|\[\s*[{\]]))"
@@ -110,6 +114,10 @@ FORMATS: Final = (
     Format("nsight-systems", "timeline", rb"SQLite format 3\0", "perfkit.ingest.nsight_systems", _NSIGHT),
     Format("onnxruntime", "timeline", _LIST + _NEAR + _ONNX_EVENT, "perfkit.ingest.onnx_runtime", "ONNX Runtime"),
     Format("nsight-systems-json", "timeline", _LIST + _NEAR + _NSIGHT_EVENT, "perfkit.ingest.nsight_json", _NSIGHT),
+    Format("rocprofv3", "timeline", _ROCPROF, "perfkit.ingest.rocprof", "rocprofv3"),
+    Format("triton-server", "timeline", _TRITON_RECORD, "perfkit.ingest.triton_server", "Triton Inference Server"),
+    Format("trtexec", "timeline", _TRT_TIMES, "perfkit.ingest.tensorrt", "trtexec"),
+    Format("trtexec-profile", "timeline", _TRT_PROFILE, "perfkit.ingest.tensorrt", "trtexec"),
     Format("torch-profiler", "timeline", _JSON + rb"[\[{]", "perfkit.ingest.torch_profiler", "PyTorch Profiler"),
 )
 """The formats that content tells; the first match wins, so the general ones come last."""

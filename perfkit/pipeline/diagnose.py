@@ -86,7 +86,9 @@ def of_trace(source: Trace, window: Literal["steps", "device-span"] | None, rank
         message = f"{source.path} is of rank {source.rank}, not {rank}: leave the rank out, or give the other trace"
         raise UsageError(message)
     attribution = attribute(source, window=window or "steps")
-    return Diagnosis(trace=TraceSummary.of(source), attribution=attribution, advice=advise(attribution))
+    return Diagnosis(
+        trace=TraceSummary.of(source), attribution=attribution, advice=advise(attribution, recorded_as=source.format)
+    )
 
 
 def in_order(found: Sequence[str], source: Path | BinaryIO | Sequence[Path]) -> list[str]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from perfkit.advise import advise
 from perfkit.model.attribution import Blame
 from tests.diagnoses import MS, attribution, empty, loader_bound, timeline
@@ -38,3 +40,12 @@ def test_missing_lines_of_python_ask_for_stacks() -> None:
 
 def test_a_host_thread_asks_for_the_device() -> None:
     assert "activities=[CPU, CUDA]" in next_steps(timeline({"compute": 100 * MS}, {}, steps=4, kind="host_thread"))
+
+
+@pytest.mark.parametrize("recorded_as", ["nsight-systems", "rocprofv3", "trtexec", "triton-server", "onnxruntime"])
+def test_what_pytorch_could_record_is_not_asked_of_others(recorded_as: str) -> None:
+    found = attribution(timeline({"compute": 100 * MS}, {}, kind="host_thread"))
+    said = " ".join(advise(found, recorded_as=recorded_as).next_steps)
+    assert "profiler.step()" not in said
+    assert "activities=" not in said
+    assert "profiler.step()" in " ".join(advise(found).next_steps)
