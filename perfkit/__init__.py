@@ -3,9 +3,10 @@
     import perfkit
 
     diagnosis = perfkit.diagnose("trace.json.gz")
+    difference = perfkit.diff("before.json.gz", "after.json.gz")
     trace = perfkit.load("trace.json.gz")
 
-Importing this package is cheap: `load` and `diagnose`, and with them numpy, are imported when they are first used.
+Importing this package is cheap: its functions, and with them numpy, are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from perfkit.errors import (
 if TYPE_CHECKING:
     from perfkit.ingest import load
     from perfkit.pipeline.diagnose import diagnose
+    from perfkit.pipeline.diff import diff
 
 __all__ = [
     "MissingExtraError",
@@ -35,12 +37,13 @@ __all__ = [
     "UsageError",
     "__version__",
     "diagnose",
+    "diff",
     "load",
 ]
 
 __version__ = "0.1.0"
 
-_MODULE_OF = {"diagnose": "perfkit.pipeline.diagnose", "load": "perfkit.ingest"}
+_MODULE_OF = {"diagnose": "perfkit.pipeline.diagnose", "diff": "perfkit.pipeline.diff", "load": "perfkit.ingest"}
 
 
 def __getattr__(name: str) -> object:

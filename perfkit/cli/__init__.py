@@ -19,6 +19,7 @@ __all__ = ["cli", "main"]
 COMMANDS: Final[Mapping[str, str]] = {
     "completion": "perfkit.cli.completion",
     "diagnose": "perfkit.cli.diagnose",
+    "diff": "perfkit.cli.diff",
     "explain": "perfkit.cli.explain",
     "rules": "perfkit.cli.rules",
 }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from perfkit.model.kernel_profile import KernelMeasure
     from perfkit.model.trace import Defect
 
-__all__ = ["SCHEMA", "build", "draw"]
+__all__ = ["SCHEMA", "build", "draw", "write"]
 
 SCHEMA: Final = "perfkit.diagnosis/1"
 """Name and major version of the contract; it changes when a reader of the old one would break."""
@@ -33,7 +33,12 @@ def draw(diagnosis: Diagnosis, *, top: int | None = None) -> str:
         diagnosis: What to write.
         top: Rows of each table to keep; None keeps all.
     """
-    members = [f"{_dump(key)}: {_lines(value)}" for key, value in build(diagnosis, top=top).items()]
+    return write(build(diagnosis, top=top))
+
+
+def write(document: Mapping[str, Any]) -> str:
+    """Return the text of a document, a record a line."""
+    members = [f"{_dump(key)}: {_lines(value)}" for key, value in document.items()]
     return "{\n" + ",\n".join(members) + "\n}\n"
 
 

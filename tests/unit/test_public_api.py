@@ -17,6 +17,7 @@ EXPORTED = {
     "UsageError",
     "__version__",
     "diagnose",
+    "diff",
     "load",
 }
 
