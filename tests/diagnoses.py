@@ -19,6 +19,7 @@ from perfkit.model.attribution import (
     Window,
 )
 from perfkit.model.diagnosis import Diagnosis, TraceSummary
+from perfkit.model.signs import NO_SIGNS
 from perfkit.model.table import Table
 from perfkit.model.trace import Defect, Device
 
@@ -99,6 +100,7 @@ def attribution(*timelines: Timeline, **tables: Any) -> Attribution:
         window=tables.pop("window", window),
         timelines=Table(timelines),
         defects=tables.pop("defects", ()),
+        signs=tables.pop("signs", NO_SIGNS),
         **filled,
         **tables,
     )

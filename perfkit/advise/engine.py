@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perfkit.advise.loss import LEAST_NS, LEAST_SHARE
 from perfkit.advise.next_steps import propose
 from perfkit.advise.rules import RULES, pk602_late_rank
 from perfkit.advise.verdict import AVERAGES, largest_kernel, pronounce
 from perfkit.model.advice import Advice
-from perfkit.model.quantity import sentence
+from perfkit.model.quantity import percent, sentence
 from perfkit.model.table import Table
 
 if TYPE_CHECKING:
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution, Timeline
     from perfkit.model.fleet import Fleet
+    from perfkit.model.prediction import Predict
 
 __all__ = ["advise"]
 
 
 def advise(
-    attribution: Attribution, rules: Iterable[Rule] = RULES, *, fleet: Fleet | None = None, recorded_as: str = ""
+    attribution: Attribution,
+    rules: Iterable[Rule] = RULES,
+    *,
+    fleet: Fleet | None = None,
+    recorded_as: str = "",
+    predict: Predict | None = None,
 ) -> Advice:
     """Find what costs time, largest first, and sum it up in a sentence.
 
@@ -32,18 +39,23 @@ def advise(
         rules: The rules to evaluate.
         fleet: What the ranks say together, where the attribution is that of many.
         recorded_as: The format of the trace, which decides how to record more.
+        predict: Replays the trace without a fault; without it, what is saved is a bound from the fault's own time.
 
     Returns:
         The advice; it has no findings where nothing is worth anybody's time.
     """
     found = [(rule, finding) for rule in rules for finding in evaluate(rule, attribution, fleet)]
+    if predict is not None:
+        priced = [(rule, price(finding, attribution, predict)) for rule, finding in found]
+        found = [(rule, finding) for rule, finding in priced if finding is not None]
     found.sort(key=lambda pair: (-pair[1].saving_ns, pair[1].rule))
     findings = Table(finding for _, finding in found)
-    timeline = main_timeline(attribution, findings[0].timeline if findings else "")
+    # A finding that saves nothing says something of the recording or of memory: that is not the news.
+    worst = findings[0] if findings and findings[0].saving_ns else None
+    timeline = main_timeline(attribution, worst.timeline if worst else "")
     symptom = ""
-    if found and timeline:
+    if worst and timeline:
         symptom = found[0][0].thread_symptom if timeline.kind == "host_thread" else found[0][0].symptom
-    worst = findings[0] if findings else None
     waited_for = fleet is not None and worst is not None and worst.rule == pk602_late_rank.RULE.code
     if fleet and waited_for:
         verdict = sentence(fleet.verdict)
@@ -57,6 +69,35 @@ def advise(
         findings=findings,
         next_steps=propose(attribution, timeline, findings, recorded_as),
     )
+
+
+def price(finding: Finding, attribution: Attribution, predict: Predict) -> Finding | None:
+    """Replace the bound of a finding by what a replay without the fault saves; None where that is next to nothing.
+
+    Where the replay found none of the events, or cannot replay the trace, the bound stays.
+    """
+    if not finding.what_if:
+        return finding
+    prediction = predict(*finding.what_if, timeline=finding.timeline)
+    if prediction is None or not any(prediction.matched):
+        return finding
+    window = next(line.window_ns for line in attribution.timelines if line.id == finding.timeline)
+    saving = max(prediction.saving_ns, 0)
+    if saving < LEAST_NS or saving < LEAST_SHARE * window:
+        return None
+    low, high = max(min(prediction.saving_low_ns, saving), 0), max(prediction.saving_high_ns, saving)
+    sentences = tuple(map(sentence, (text.rstrip(".") for text in prediction.assumptions)))
+    return finding._replace(
+        saving_ns=saving,
+        saving_low_ns=low,
+        saving_high_ns=min(high, window),
+        evidence=(*finding.evidence, f"{replayed(saving, low, high, window)}.", *sentences),
+    )
+
+
+def replayed(saving: int, low: int, high: int, window: int) -> str:
+    """Say what a replay without the fault saves."""
+    return f"Replayed without it: {percent(saving, window)} faster, {percent(low, window)} to {percent(high, window)}"
 
 
 def evaluate(rule: Rule, attribution: Attribution, fleet: Fleet | None) -> Iterable[Finding]:

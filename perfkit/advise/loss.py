@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from perfkit.model.attribution import Attribution, Blame, Timeline
+    from perfkit.model.prediction import WhatIf
 
 __all__ = ["LEAST_NS", "LEAST_SHARE", "Loss", "largest_loss", "quote", "subject"]
 
@@ -42,6 +43,11 @@ class Loss(NamedTuple):
     def on_thread(self) -> bool:
         """Whether this is the time of a host thread, in a trace without device activity."""
         return self.timeline.kind == "host_thread"
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is large enough to be worth anybody's time."""
+        return self.ns >= LEAST_NS and self.share >= LEAST_SHARE
 
     def blame(self) -> list[Blame]:
         """Return the host events that the loss is owed to, the worst first; a step as a whole explains nothing."""
@@ -92,7 +98,7 @@ class Loss(NamedTuple):
             details.append(f"longest at {quote(row.where)}")
         return f"{quote(row.event or row.where)} ({', '.join(details)})"
 
-    def finding(
+    def finding(  # noqa: PLR0913  a field each
         self,
         rule: str,
         title: str,
@@ -101,6 +107,7 @@ class Loss(NamedTuple):
         fix: str,
         safety: Literal["safe", "check", "lossy"],
         where: str | None = None,
+        what_if: tuple[WhatIf, ...] = (),
     ) -> Finding:
         """Make the Finding: without a replay, the saving is anything up to all that was lost."""
         culprit = next((row.where or row.event for row in self.blame() if row.where or row.event), "")
@@ -118,6 +125,7 @@ class Loss(NamedTuple):
             safety=safety,
             command="",
             causes=self.causes,
+            what_if=what_if,
         )
 
     def _elsewhere(self) -> str:

@@ -9,6 +9,7 @@ from perfkit.attribute.host import Host
 from perfkit.attribute.merge import Part, merge, merge_defects
 from perfkit.attribute.places import Places
 from perfkit.attribute.rank import summarise_rank, summarise_ranks
+from perfkit.attribute.signs import read_signs
 from perfkit.attribute.work import collect
 
 if TYPE_CHECKING:
@@ -34,4 +35,4 @@ def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps"
     readings, source = read_timelines(host, places, window)
     host.layers.cache_clear()  # as large as the trace, and not asked for any more
     host.waits.cache_clear()
-    return assemble(host, places, readings, source)
+    return assemble(host, places, readings, source)._replace(signs=read_signs(host, places, readings))

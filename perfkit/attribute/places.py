@@ -63,6 +63,13 @@ class Places:
         position = nest.innermost(times)
         return np.where(position >= 0, rows[position], -1) if len(rows) else position
 
+    def printing(self, thread: int, times: Ints) -> Ints:
+        """Return 1 for each time at which a tensor was being written as text on a thread, else 0."""
+        rows = self.host.of_thread(thread, Category.PYTHON)
+        rows = rows[self.host.work.names.match("python", "print", rows)]
+        start, end = (self.host.work.trace.columns[name][rows] for name in ("start", "end"))
+        return (np.searchsorted(start, times, "right") > np.searchsorted(np.sort(end), times, "right")).astype(np.int64)
+
     def line_at(self, thread: int, time: int) -> str:
         """Return the user's Python line around a moment, or an empty string where the trace has no stacks."""
         moment = np.array([time])

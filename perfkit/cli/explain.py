@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,15 @@ def look_up(wanted: str) -> Rule:
     by_name = {name: rule for rule in RULES for name in (rule.code.lower(), rule.name)}
     found = by_name.get(wanted.lower())
     if found is None:
-        close = difflib.get_close_matches(wanted.lower(), by_name, n=1)
-        hint = f"did you mean {by_name[close[0]].code}?" if close else "`perfkit rules` lists them"
+        close = difflib.get_close_matches(wanted.lower(), by_name)
+        # Of codes that are equally close, the one that begins with the same letters.
+        alike = max(close, key=lambda name: begins_alike(name, wanted.lower()), default="")
+        hint = f"did you mean {by_name[alike].code}?" if close else "`perfkit rules` lists them"
         message = f"there is no rule {wanted!r}: {hint}"
         raise UsageError(message)
     return found
+
+
+def begins_alike(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from perfkit.model import attribution, diagnosis, fleet, trace
+from perfkit.model import attribution, diagnosis, fleet, signs, trace
 from perfkit.model.table import Table
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ RECORDS: Final[Mapping[str, type]] = {
         fleet.CollectiveRuns,
         fleet.ProcessGroup,
         fleet.RankSummary,
+        signs.Signs,
         trace.Defect,
         trace.Device,
     )

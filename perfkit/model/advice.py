@@ -5,28 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from perfkit.model.prediction import WhatIf
     from perfkit.model.table import Table
 
 __all__ = ["Advice", "Finding"]
 
 
 class Finding(NamedTuple):
-    """One fault with its evidence. Until a replay predicts it, the saving is the bound: the time lost to the fault.
+    """One fault with its evidence. Where no replay could predict the saving, it is a bound from the fault's own time.
 
     Attributes:
         rule: Code of the rule, such as ``PK101``.
         title: The fault in a few words.
         timeline: Id of the timeline that it costs the most.
         where: Source line, operator or kernel; empty where the trace does not say.
-        share: Part of the window, 0 to 1.
+        share: Part of the window that the fault takes, 0 to 1.
         saving_ns: Predicted saving over the window.
         saving_low_ns: Lower end of its interval.
         saving_high_ns: Upper end of its interval.
         evidence: Sentences with numbers; names from the trace stand between backticks.
         fix: What to change.
         safety: Whether the change can alter results.
-        command: What to run next; empty where nothing applies it yet.
+        command: What tests or applies it; empty where nothing does.
         causes: Idle causes and busy classes whose time on the timeline is the evidence, where it is that of whole ones.
+        what_if: The program without the fault, for a replay; none where a replay cannot tell.
     """
 
     rule: str
@@ -42,6 +44,7 @@ class Finding(NamedTuple):
     safety: Literal["safe", "check", "lossy"]
     command: str
     causes: tuple[str, ...] = ()
+    what_if: tuple[WhatIf, ...] = ()
 
 
 class Advice(NamedTuple):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from perfkit.model.signs import NO_SIGNS, Signs
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -227,3 +229,4 @@ class Attribution(NamedTuple):
     collectives: Table[Collective]
     launches: Table[LaunchDelay]
     defects: tuple[Defect, ...]
+    signs: Signs = NO_SIGNS

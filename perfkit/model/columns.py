@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["COLLECTIVE_FIELDS", "COLUMNS", "DEFAULT_FIELDS", "MISSING_INT", "MISSING_SMALL", "Column"]
+__all__ = ["COLLECTIVE_FIELDS", "COLUMNS", "DEFAULT_FIELDS", "MEMORY_FIELDS", "MISSING_INT", "MISSING_SMALL", "Column"]
 
 Kind = Literal["time", "int", "small", "text", "json", "key"]
 
@@ -103,10 +103,15 @@ DEFAULT_FIELDS: Final = (
     "external_id",
     "sequence",
     "call_stack",
+    "shapes",
     "bytes",
+    "grid",
     "collective",
 )
 """The columns read beside the six of place ``event`` when the caller names none: those that a diagnosis reads."""
+
+MEMORY_FIELDS: Final = ("total_allocated", "total_reserved")
+"""The columns read beside DEFAULT_FIELDS where memory is looked at: with them its events become rows."""
 
 COLLECTIVE_FIELDS: Final = (
     "group_name",

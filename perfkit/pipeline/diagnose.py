@@ -11,6 +11,7 @@ from perfkit.attribute import attribute
 from perfkit.errors import NoTimelineError, UsageError
 from perfkit.ingest import choose_among, find, is_folder, load
 from perfkit.ingest.source import STANDARD_INPUT
+from perfkit.model.columns import DEFAULT_FIELDS, MEMORY_FIELDS
 from perfkit.model.diagnosis import Diagnosis, TraceSummary
 from perfkit.model.trace import Trace
 
@@ -72,7 +73,7 @@ def diagnose(
         return beside(fleet, kernels)
     chosen: Any = choose_among(found, rank, place).path if found else source
     try:
-        trace = load(chosen, rank=rank, progress=progress)
+        trace = load(chosen, rank=rank, fields=(*DEFAULT_FIELDS, *MEMORY_FIELDS), progress=progress)
     except NoTimelineError:
         if kernels or not isinstance(chosen, (str, os.PathLike)) or os.fspath(chosen) == STANDARD_INPUT:
             raise

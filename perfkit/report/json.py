@@ -166,9 +166,9 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    """Describe a finding; which causes prove it, only a picture of the timeline needs to know."""
+    """Describe a finding; pictures alone need to know the causes that prove it, and a replay the program without it."""
     record = {**finding._asdict(), "evidence": list(finding.evidence)}
-    del record["causes"]
+    del record["causes"], record["what_if"]
     return record
 
 

@@ -2,19 +2,17 @@
 
 What it does:
     Counts the time in which the device had nothing to do because the thread
-    that feeds it was inside the `__next__` of a `DataLoader`. The name of
-    that event tells a loader that works in the training process from one with
-    worker processes.
+    that feeds it was inside the `__next__` of a loader. A loader that works
+    in the training process itself is PK103, one that stalls every so many
+    batches PK105, one that starts its workers anew PK104.
 
 Why it is slow:
-    In the training process, reading, decoding and collating a batch happen
-    between two steps, one after the other. With workers they happen beside
-    the step, and the device waits only if the workers together are slower
-    than it is, or if they are started anew in each epoch.
+    With workers, batches are made beside the step, and the device waits only
+    if the workers together are slower than it is.
 
 Example:
-    loader = DataLoader(dataset, batch_size=64)     # num_workers=0
-    for images, labels in loader:                   # waits for every batch
+    loader = DataLoader(dataset, batch_size=64, num_workers=1)
+    for images, labels in loader:           # one worker, slower than the step
         step(images, labels)
 
 Fix:
@@ -36,13 +34,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfkit.advise.loss import largest_loss
+from perfkit.advise.loading import fault_of, loader_of
+from perfkit.advise.loss import quote
 from perfkit.advise.rule import Rule
+from perfkit.model.prediction import OverlapLoader
+from perfkit.model.quantity import count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from perfkit.advise.loss import Loss
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution
 
@@ -50,28 +50,27 @@ __all__ = ["RULE"]
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
-    """Find time lost to data loading, and tell which kind of loader it is."""
-    loss = largest_loss(attribution, ("data_loading",))
-    if loss is None:
+    """Find time lost to data loading by workers, or by a loader of a kind that is not known."""
+    found = fault_of(attribution)
+    if found is None or found[0] not in ("workers", "other"):
         return
-    title, fix = describe(loss)
-    yield loss.finding("PK101", title, evidence=loss.culprits(), fix=fix, safety="check")
-
-
-def describe(loss: Loss) -> tuple[str, str]:
-    """Return title and fix for the kind of loader that most of the loss is owed to."""
-    event = next((row.event for row in loss.blame()), "")
-    if "SingleProcess" in event:
-        return (
-            "The data loader works in the training process",
-            "Load in worker processes: `num_workers` above 0 and `persistent_workers=True`; measure several counts.",
+    fault, loss = found
+    loader = loader_of(attribution, loss.timeline.id)
+    pace: tuple[str, ...] = ()
+    if loader is not None:
+        pace = (
+            f"{count(loader.calls, 'call')} of {quote(loader.name)}, typically {duration(loader.typical_ns)} each, "
+            f"at most {duration(loader.longest_ns)}.",
         )
-    if "MultiProcess" in event:
-        return (
-            "The data loader's workers do not keep up",
-            "Make samples cheaper, or measure other `num_workers` and `prefetch_factor` and keep the fastest.",
-        )
-    return RULE.title, "Prepare the next batch while the device works on this one, in worker processes or a thread."
+    title, fix = (
+        RULE.title,
+        "Prepare the next batch while the device works on this one, in worker processes or a thread.",
+    )
+    if fault == "workers":
+        title = "The data loader's workers do not keep up"
+        fix = "Make samples cheaper, or measure other `num_workers` and `prefetch_factor` and keep the fastest."
+    what_if = (OverlapLoader(),)
+    yield loss.finding("PK101", title, evidence=pace or loss.culprits(), fix=fix, safety="check", what_if=what_if)
 
 
 RULE = Rule(

@@ -3,46 +3,42 @@
 What it does:
     Counts the time in which a device did nothing but copy, and the time in
     which it was idle while the host was submitting a copy. Names the kinds of
-    copy, their number, size and rate.
+    copy, their number, size and rate. Where most of it is from pageable
+    memory, PK106 speaks instead.
 
 Why it is slow:
     A copy engine works beside the compute units, so a copy can cost nothing.
     It costs its full time when it is on the stream of the kernels that
-    follow, or when the host memory is pageable: then the driver copies it
-    once more and the calling thread waits.
+    follow, or when it is needed at once.
 
 Example:
-    for batch in loader:
-        batch = batch.to("cuda")        # pageable, and needed at once
+    for batch in loader:                            # pinned
+        batch = batch.to("cuda", non_blocking=True)
+        step(batch)                                 # needs it at once
 
 Fix:
-    loader = DataLoader(dataset, pin_memory=True)   # pin in the loader
-    for batch in loader:
-        batch = batch.to("cuda", non_blocking=True)
-
-    To hide the copy as well, start it for the next batch on a side stream
-    while this one is computed. Keep tensors on the device that are copied
-    back and forth, and copy many small ones as one.
+    Start the copy for the next batch on a side stream while this one is
+    computed. Keep tensors on the device that are copied back and forth, and
+    copy many small ones as one.
 
 Fix safety:
-    Check. With `non_blocking=True` the host memory must not be overwritten
-    before the copy has run, and a copy from the device must be waited for
-    before its result is read.
+    Check. What another stream has copied has to be waited for with an event,
+    and `record_stream` keeps its memory from being used again too early.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from perfkit.advise.loss import largest_loss, quote
+from perfkit.advise.copies import copying, sentence
 from perfkit.advise.rule import Rule
-from perfkit.model.quantity import count, duration, rate, size
+from perfkit.model.prediction import OverlapCopies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from perfkit.model.advice import Finding
-    from perfkit.model.attribution import Attribution, Copy
+    from perfkit.model.attribution import Attribution
 
 __all__ = ["RULE"]
 
@@ -51,30 +47,20 @@ MOST_KINDS: Final = 2
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
     """Find time in which a device does nothing but copy, or waits for a copy to be submitted."""
-    loss = largest_loss(attribution, ("exposed_copy", "copy_submission"))
-    if loss is None:
+    found = copying(attribution)
+    if found is None or found[1]:
         return
+    loss = found[0]
     copies = sorted(attribution.copies, key=lambda copy: -copy.device_ns)
-    pageable_ns = sum(copy.device_ns for copy in copies if "pageable" in copy.kind.lower())
-    pageable = 2 * pageable_ns > sum(copy.device_ns for copy in copies)
-    if pageable:
-        fix = "Pin the host memory (`pin_memory=True` in the loader) and copy with `non_blocking=True`."
-    else:
-        fix = "Copy on a side stream while kernels run, copy less, or keep the data on the device."
     yield loss.finding(
-        "PK102",
-        "Copies from pageable memory hold the device up" if pageable else RULE.title,
+        RULE.code,
+        RULE.title,
         evidence=(*(sentence(copy) for copy in copies[:MOST_KINDS]), *loss.culprits()),
-        fix=fix,
+        fix="Copy on a side stream while kernels run, copy less, or keep the data on the device.",
         safety="check",
         where=copies[0].kind if copies else None,
+        what_if=(OverlapCopies(),),
     )
-
-
-def sentence(copy: Copy) -> str:
-    """Say how many copies of one kind there are, how long they take, and how fast they are."""
-    moved = f", {size(copy.bytes)} at {rate(copy.bytes_per_s)}" if copy.bytes else ""
-    return f"{quote(copy.kind)}: {count(copy.calls, 'run')}, {duration(copy.device_ns)} in all, hidden or not{moved}."
 
 
 RULE = Rule(

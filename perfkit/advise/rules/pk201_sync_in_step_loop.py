@@ -3,9 +3,11 @@
 What it does:
     Counts the time in which a device was idle because the thread that feeds
     it had been waiting for it: a synchronizing call was open when the device
-    ran dry. Next to it stands how long the host was blocked in such calls,
-    which is usually more: while the host waits for a device that works,
-    nothing is lost.
+    ran dry. Says what asked for it, by line. Next to it stands how long the
+    host was blocked in such calls, which is usually more: while the host
+    waits for a device that works, nothing is lost. Waits for a whole device
+    are PK203. On a CPU nothing waits, but numbers that are read one by one
+    cost a call each.
 
 Why it is slow:
     A GPU is fed ahead of time. When the host stops to wait for a result, the
@@ -35,10 +37,13 @@ Fix safety:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from perfkit.advise.loss import largest_loss, quote
+from perfkit.advise.loss import quote
 from perfkit.advise.rule import Rule
+from perfkit.advise.short_operators import reading
+from perfkit.advise.synchronizing import KINDS, split, where_of
+from perfkit.model.prediction import RemoveSync, Which
 from perfkit.model.quantity import count, duration, percent
 
 if TYPE_CHECKING:
@@ -49,10 +54,21 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE"]
 
+FIXES: Final = {
+    "item": "Keep the number on the device, and read it less often or later: no `.item()` in a step.",
+    "nonzero": "Replace `nonzero` by `torch.where` with three arguments, or a sum over a mask: their shapes are known.",
+    "mask": "Multiply by the mask, or use `torch.where` with three arguments: indexing by a mask has to count first.",
+    "print": "Do not print a tensor in a step: collect it, and print it every hundred steps.",
+    "copy_to_host": "Copy to pinned memory with `non_blocking=True`, and read it a step later.",
+    "copy_to_device": "Pin the host memory and copy with `non_blocking=True`, or make the tensor on the device.",
+}
+FIX: Final = "Keep the value on the device, and read it less often or later: no `.item()`, `.cpu()`, `print` in a step."
+
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
     """Find time lost to synchronization, beside the time for which the host was blocked in it."""
-    loss = largest_loss(attribution, ("synchronization",))
+    yield from reading(attribution, RULE.code)
+    loss = split(attribution)[1]
     if loss is None:
         return
     blocked = [
@@ -61,12 +77,23 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         for row in attribution.blocked
         if row.cause == "synchronization" and row.ns
     ]
+    waits = [row for row in attribution.signs.waits if row.timeline == loss.timeline.id and row.kind != "device"]
+    where = where_of(loss, waits)
+    # The wait behind most of the loss, by its line; the one that blocks longest may cost nothing.
+    worst = next((row for row in waits if row.where and row.where == where), waits[0] if waits else None)
+    asked: tuple[str, ...] = ()
+    if worst is not None:
+        asked = (f"{KINDS[worst.kind]} by {quote(worst.operator)}: {count(worst.calls, 'time')}.",)
     yield loss.finding(
-        "PK201",
+        RULE.code,
         RULE.title,
-        evidence=(*loss.culprits(), *blocked[:1]),
-        fix="Keep the value on the device, and read it less often or later: no `.item()`, `.cpu()`, `print` in a step.",
+        evidence=(*loss.culprits(), *asked, *blocked[:1]),
+        fix=FIXES.get(worst.kind, FIX) if worst else FIX,
         safety="check",
+        where=where,
+        what_if=(RemoveSync(Which(rows=tuple(row for wait in waits for row in wait.rows))),)
+        if waits
+        else (RemoveSync(),),
     )
 
 
@@ -75,7 +102,7 @@ RULE = Rule(
     name="sync-in-step-loop",
     title="Synchronization leaves the device without work",
     symptom="is held up by synchronization",
-    thread_symptom="is held up by synchronization",
+    thread_symptom="reads numbers out of tensors one by one",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

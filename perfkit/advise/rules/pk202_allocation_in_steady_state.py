@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.advise.loss import largest_loss
 from perfkit.advise.rule import Rule
+from perfkit.model.prediction import RemoveHostTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,12 +49,16 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
     loss = largest_loss(attribution, ("allocation",))
     if loss is None:
         return
+    memory = next((row for row in attribution.signs.memory if row.timeline == loss.timeline.id), None)
+    if memory is not None and 2 * memory.retry_ns > loss.ns:  # the allocator tried again: PK501
+        return
     yield loss.finding(
         "PK202",
         RULE.title,
         evidence=loss.culprits(),
         fix="Keep sizes fixed, drop `empty_cache()`, try `expandable_segments:True`; record after a warm-up.",
         safety="safe",
+        what_if=(RemoveHostTime("allocation"),),
     )
 
 

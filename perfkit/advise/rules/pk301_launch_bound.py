@@ -3,7 +3,9 @@
 What it does:
     Counts the time in which a device was idle while the thread that feeds it
     was inside an operator on its way to a launch, inside the launch call
-    itself, or had just launched and the kernel had not begun yet.
+    itself, or had just launched and the kernel had not begun yet. On a CPU it
+    counts stretches of operators that each take less than 20 microseconds,
+    with the Python between them.
 
 Why it is slow:
     An eager operator costs the host some ten microseconds before its kernel
@@ -17,10 +19,10 @@ Example:
         parameter.data.mul_(1 - lr * decay).add_(parameter.grad, alpha=-lr)
 
 Fix:
-    Fewer, larger launches: `torch.optim.AdamW(..., fused=True)`,
-    `torch._foreach_*`, a larger batch. Or launch without the host:
-    `torch.compile(model, mode="reduce-overhead")` or a CUDA graph, where
-    shapes are fixed.
+    Fewer, larger operators: one `baddbmm` for a loop of `addmm`, an `LSTM`
+    for a cell written out, `torch._foreach_*`, a larger batch. Or launch
+    without the host: `torch.compile(model, mode="reduce-overhead")` or a
+    CUDA graph, where shapes are fixed.
 
 Fix safety:
     Check. Compiled and fused kernels round differently; a CUDA graph replays
@@ -33,6 +35,8 @@ from typing import TYPE_CHECKING
 
 from perfkit.advise.loss import largest_loss
 from perfkit.advise.rule import Rule
+from perfkit.advise.short_operators import calling
+from perfkit.model.prediction import CaptureGraph
 from perfkit.model.quantity import count, duration
 
 if TYPE_CHECKING:
@@ -47,15 +51,17 @@ __all__ = ["RULE"]
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
     """Find time lost to dispatching operators, launching kernels, and waiting for the launched kernel to begin."""
+    yield from calling(attribution, RULE.code)
     loss = largest_loss(attribution, ("operator_dispatch", "launch_overhead", "launch_latency"))
     if loss is None:
         return
     yield loss.finding(
-        "PK301",
+        RULE.code,
         RULE.title,
         evidence=(*pace(loss), *loss.culprits()),
         fix="Launch less: fused optimizer, larger batch, `torch.compile`; or with no host at all: CUDA graphs.",
         safety="check",
+        what_if=(CaptureGraph(),),
     )
 
 
@@ -77,7 +83,7 @@ RULE = Rule(
     name="launch-bound",
     title="The host launches more slowly than the device computes",
     symptom="waits for the host to launch work",
-    thread_symptom="dispatches operators",
+    thread_symptom="calls operators too small to matter",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

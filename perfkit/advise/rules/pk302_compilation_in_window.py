@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.advise.loss import largest_loss
 from perfkit.advise.rule import Rule
+from perfkit.model.prediction import RemoveHostTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,7 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         evidence=loss.culprits(),
         fix="Compile in a warm-up, outside the recording; if it happens again later, `TORCH_LOGS=recompiles` says why.",
         safety="safe",
+        what_if=(RemoveHostTime("compilation"),),
     )
 
 

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.advise.loss import largest_loss
 from perfkit.advise.rule import Rule
+from perfkit.model.prediction import RemoveHostTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,7 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         evidence=loss.culprits(),
         fix="Record after a warm-up: `schedule(wait=2, warmup=2, active=5)`; it is paid once, not in every step.",
         safety="safe",
+        what_if=(RemoveHostTime("initialization"),),
     )
 
 

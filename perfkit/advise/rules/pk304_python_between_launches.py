@@ -28,8 +28,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from perfkit.advise.loss import largest_loss
+from perfkit.advise.loss import largest_loss, quote
 from perfkit.advise.rule import Rule
+from perfkit.advise.saving import Saving, timelines
+from perfkit.model.prediction import RemoveHostTime
+from perfkit.model.quantity import count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,23 +42,45 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE"]
 
-LEAST_THREAD_SHARE: Final = 0.05
-"""Every program on a CPU spends a few percent of its time in Python, and more of it while that is recorded."""
+RECURRING: Final = 0.75
+"""Part of the steps in which a thread that computes has to run Python for long: once is a whim of the machine."""
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
     """Find time lost to Python code between operators."""
+    yield from between_operators(attribution)
     loss = largest_loss(attribution, ("python",))
-    if loss is None or (loss.on_thread and loss.share < LEAST_THREAD_SHARE):
+    if loss is None or loss.on_thread:
         return
-    compiled = "`torch.compile`" if loss.on_thread else "`torch.compile` or CUDA graphs"
     yield loss.finding(
-        "PK304",
-        "Python code runs between the operators" if loss.on_thread else RULE.title,
+        RULE.code,
+        RULE.title,
         evidence=loss.culprits(),
-        fix=f"Move bookkeeping out of the step, or take Python off the path: {compiled}.",
+        fix="Move bookkeeping out of the step, or take Python off the path: `torch.compile` or CUDA graphs.",
         safety="check",
+        what_if=(RemoveHostTime("python"),),
     )
+
+
+def between_operators(attribution: Attribution) -> Iterator[Finding]:
+    """Find Python that runs for long between the operators of a thread that computes."""
+    for timeline in timelines(attribution):
+        rows = [row for row in attribution.signs.stretches if row.timeline == timeline.id and row.kind == "no_operator"]
+        calls, ns = sum(row.calls for row in rows), sum(row.ns for row in rows)
+        saving = Saving(attribution, timeline, ns, 0.8 * ns, 0.95 * ns, ns)
+        if not saving.matters or calls < RECURRING * len(timeline.steps):
+            continue
+        yield saving.finding(
+            RULE.code,
+            "Python code runs between the operators",
+            where=rows[0].where,
+            evidence=(
+                f"No operator ran for {duration(ns / calls)} at a time, {count(calls, 'time')}"
+                f"{f', most of it at {quote(rows[0].where)}' if rows[0].where else ''}.",
+            ),
+            fix="Move it out of the step, into a worker of the loader or a thread, or do it by an operator.",
+            safety="check",
+        )
 
 
 RULE = Rule(

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.advise.loss import largest_loss
 from perfkit.advise.rule import Rule
+from perfkit.model.prediction import RemoveHostTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,7 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         evidence=loss.culprits(),
         fix="Make these tensors on the device, or prepare them in the loader's workers, one step ahead.",
         safety="check",
+        what_if=(RemoveHostTime("host_compute"),),
     )
 
 

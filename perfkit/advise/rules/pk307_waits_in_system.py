@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.advise.loss import largest_loss
 from perfkit.advise.rule import Rule
+from perfkit.model.prediction import RemoveHostTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,7 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         evidence=loss.culprits(),
         fix="Read ahead and write behind on a thread of its own, so that the thread that launches never waits.",
         safety="check",
+        what_if=(RemoveHostTime("os_wait"),),
     )
 
 

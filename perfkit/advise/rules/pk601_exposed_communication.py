@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.loss import largest_loss, quote
 from perfkit.advise.rule import Rule
+from perfkit.model.prediction import OverlapCollectives
 from perfkit.model.quantity import count, duration, percent
 from perfkit.model.table import Table
 
@@ -79,6 +80,7 @@ def find(attribution: Attribution, remark: str) -> Iterator[Finding]:
         fix="Overlap it with the backward pass (buckets, prefetch), communicate less, even out the ranks' work.",
         safety="check",
         where=collectives[0].name if collectives else "",
+        what_if=(OverlapCollectives(),),
     )
 
 

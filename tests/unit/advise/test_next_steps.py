@@ -17,7 +17,7 @@ def next_steps(*timelines: Timeline, **tables: Any) -> str:
 
 
 def test_the_worst_finding_is_explained_first() -> None:
-    assert loader_bound().advice.next_steps == ("`perfkit explain PK101`: what it means, and how to repair it.",)
+    assert loader_bound().advice.next_steps == ("`perfkit explain PK103`: what it means, and how to repair it.",)
 
 
 def test_nothing_found_in_good_steps_needs_nothing() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perfkit.advise import advise
+from perfkit.model.signs import Signs, Stretch
+from perfkit.model.table import Table
 from tests.diagnoses import MS, attribution, empty, host_only, loader_bound, timeline, two_devices
 
 if TYPE_CHECKING:
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     Make = Callable[[], Diagnosis]
 
 
-def verdict(*timelines: Timeline) -> str:
-    return advise(attribution(*timelines)).verdict
+def verdict(*timelines: Timeline, **tables: Any) -> str:
+    return advise(attribution(*timelines, **tables)).verdict
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,12 @@ def test_a_handful_of_kernels_is_too_short() -> None:
 
 def test_a_host_thread_is_not_spoken_of_as_a_device() -> None:
     thread = timeline({"compute": 60 * MS}, {"python": 40 * MS}, steps=2, kind="host_thread")
-    assert verdict(thread) == "The busiest thread runs Python outside of operators 40 % of each step and computes 60 %."
+    silence = Stretch(thread.id, "no_operator", "train.py(3): main", 2, 40 * MS, 0, 0, 0, 0, ())
+    signs = Signs(stretches=Table([silence]))
+    assert (
+        verdict(thread, signs=signs)
+        == "The busiest thread runs Python outside of operators 40 % of each step and computes 60 %."
+    )
 
 
 def test_the_same_device_number_in_two_processes_is_told_apart() -> None:

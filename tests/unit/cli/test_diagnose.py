@@ -52,7 +52,7 @@ def test_json_on_standard_output() -> None:
     done = run("diagnose", trace(), "--format", "json", "--top", "2")
     document = json.loads(done.stdout)
     assert document["schema"] == "perfkit.diagnosis/1"
-    assert document["findings"][0]["rule"] == "PK101"
+    assert document["findings"][0]["rule"] == "PK103"
     assert len(document["blame"]) <= 2
 
 

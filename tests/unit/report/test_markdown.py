@@ -99,10 +99,10 @@ def test_everything_is_in_it() -> None:
     for part in (
         "**The GPU waits for data 30 % of each step and computes 50 %.**",
         "| waiting for data | 30.0 % | 60.0 ms | ██████ |",
-        "1. **The data loader works in the training process** (PK101) at `train.py(41): <module>`",
+        "1. **The data loader works in the training process** (PK103) at `train.py(41): <module>`",
         "| `Memcpy HtoD (Pageable -> Device)` | 10 | 30.0 ms | 193 MB | 6.42 GB/s |",
         "| `allreduce` | 5 | 60.0 ms | 102 MB |",
-        "- `perfkit explain PK101`: what it means, and how to repair it.",
+        "- `perfkit explain PK103`: what it means, and how to repair it.",
         "(12 times, first at byte 4,096)",
     ):
         assert part in text

@@ -58,12 +58,12 @@ def test_everything_is_on_the_smallest_screen() -> None:
         "job.pt.trace.json.gz: torch-profiler, 57,234 events, rank 0 of 8",
         "NVIDIA A100-SXM4-80GB: 5 steps of 200 ms (ProfilerStep#, first left out)",
         "waiting for data",
-        "1 PK101 The data loader works in the training process",
+        "1 PK103 The data loader works in the training process",
         "2 PK301",
-        "3 PK102",
+        "3 PK106",
         "at::native::vectorized_elementwise_kernel",
         "Escapes that JSON does not have",
-        "perfkit explain PK101",
+        "perfkit explain PK103",
     ):
         assert part in text
 

@@ -1,0 +1,94 @@
+"""PK309 attention-not-fused: scores of attention are written to memory.
+
+What it does:
+    Looks for a product, a softmax and a product in a row, with at most
+    scaling, masks and dropout between, and for calls of
+    `scaled_dot_product_attention` that fell back to that. Counts what is not
+    the two products, and the backward pass with it.
+
+Why it is slow:
+    The matrix of scores has the length of the sequence squared. Written out,
+    it goes to memory and back for the product, the scale, the mask, the
+    softmax and the dropout; a fused kernel keeps it on the chip. On long
+    sequences that is most of the time, and most of the memory.
+
+Example:
+    scores = q @ k.transpose(-2, -1) / math.sqrt(width)
+    out = scores.softmax(-1) @ v
+
+Fix:
+    out = F.scaled_dot_product_attention(q, k, v)
+
+    For models of `transformers`: `attn_implementation="sdpa"`, or
+    `"flash_attention_2"`. Where it is called already and fell back, the
+    reason is the mask, the type or the width of a head:
+    `torch.nn.attention.sdpa_kernel` says which kernels were refused, and why.
+
+Fix safety:
+    Check. Sums are made in another order; weights of attention are no longer
+    there to be looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perfkit.advise.loss import quote
+from perfkit.advise.rule import Rule
+from perfkit.advise.saving import Saving, timelines
+from perfkit.model.prediction import SpeedUp, Which
+from perfkit.model.quantity import count, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from perfkit.model.advice import Finding
+    from perfkit.model.attribution import Attribution
+    from perfkit.model.signs import Chain
+
+__all__ = ["RULE"]
+
+
+def evaluate(attribution: Attribution) -> Iterator[Finding]:
+    """Find attention that is not one kernel."""
+    for timeline in timelines(attribution):
+        chains = [row for row in attribution.signs.chains if row.timeline == timeline.id and row.pattern == "attention"]
+        time, kept = sum(row.time_ns for row in chains), sum(row.kept_ns for row in chains)
+        idle = sum(row.idle_ns for row in chains)
+        saving = Saving(
+            attribution, timeline, time + idle, 0.6 * (time - kept), time - kept + idle / 2, time - 0.5 * kept + idle
+        )
+        if not saving.matters:
+            continue
+        worst = chains[0]
+        yield saving.finding(
+            RULE.code,
+            RULE.title,
+            where=worst.where or worst.module,
+            evidence=tuple(describe(chain) for chain in chains[:2]),
+            fix='Call `F.scaled_dot_product_attention`; in `transformers`: `attn_implementation="sdpa"`.',
+            safety="check",
+            what_if=tuple(
+                SpeedUp(Which(rows=chain.rows), factor=chain.time_ns / max(chain.kept_ns, 1)) for chain in chains
+            ),
+        )
+        return
+
+
+def describe(chain: Chain) -> str:
+    """Say what attention is made of, and what of it is no product."""
+    place = f" in {quote(chain.where or chain.module)}" if chain.where or chain.module else ""
+    rest = duration(chain.time_ns - chain.kept_ns)
+    took = duration(chain.time_ns)
+    return f"{quote(' '.join(chain.operators))}{place}: {count(chain.calls, 'time')}, {took}, {rest} of it no product."
+
+
+RULE = Rule(
+    code="PK309",
+    name="attention-not-fused",
+    title="Attention is written out, not fused",
+    symptom="works on attention that is written out",
+    thread_symptom="works on attention that is written out",
+    documentation=__doc__ or "",
+    evaluate=evaluate,
+)

@@ -1,0 +1,97 @@
+"""Findings from signs: what would be saved, in three numbers, where the fault's own time tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from perfkit.advise.loss import LEAST_NS, LEAST_SHARE, subject
+from perfkit.model.advice import Finding
+from perfkit.model.quantity import count, duration, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
+
+    from perfkit.model.attribution import Attribution, Timeline
+    from perfkit.model.prediction import WhatIf
+    from perfkit.model.signs import Width, Work
+
+__all__ = ["Saving", "timelines", "width_of", "work_of"]
+
+
+class Saving(NamedTuple):
+    """What would be saved on one timeline, over its window: at least, probably and at most. Times are ns.
+
+    ``lost_ns`` is what the fault takes, needed or not.
+    """
+
+    attribution: Attribution
+    timeline: Timeline
+    lost_ns: float
+    low_ns: float
+    ns: float
+    high_ns: float
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is above the noise."""
+        return self.ns >= LEAST_NS and self.ns >= LEAST_SHARE * self.timeline.window_ns
+
+    def amount(self) -> str:
+        """Say how much the fault takes, in a step where there are some."""
+        window, steps = self.timeline.window_ns, len(self.timeline.steps)
+        share = percent(self.lost_ns, window)
+        if steps > 1:
+            text = f"{duration(self.lost_ns / steps)} of each {duration(window / steps)} step ({share})"
+            text = f"{text}, {duration(self.lost_ns)} over {count(steps, 'step')}"
+        else:
+            whole = "the one step" if steps else "the window"
+            text = f"{duration(self.lost_ns)} of {whole} of {duration(window)} ({share})"
+        if len(self.attribution.timelines) == 1:
+            return f"{text}."
+        return f"{text} on {subject(self.attribution, self.timeline)}."
+
+    def finding(  # noqa: PLR0913  a field each
+        self,
+        rule: str,
+        title: str,
+        *,
+        where: str,
+        evidence: tuple[str, ...],
+        fix: str,
+        safety: Literal["safe", "check", "lossy"],
+        what_if: tuple[WhatIf, ...] = (),
+    ) -> Finding:
+        """Make the Finding; nothing is saved beyond the window."""
+        window = self.timeline.window_ns
+        low, expected, high = (int(min(max(ns, 0), window)) for ns in (self.low_ns, self.ns, self.high_ns))
+        return Finding(
+            rule=rule,
+            title=title,
+            timeline=self.timeline.id,
+            where=where,
+            share=min(max(self.lost_ns / window, 0.0), 1.0),
+            saving_ns=expected,
+            saving_low_ns=min(low, expected),
+            saving_high_ns=max(high, expected),
+            evidence=(self.amount(), *evidence),
+            fix=fix,
+            safety=safety,
+            command="",
+            what_if=what_if,
+        )
+
+
+def timelines(attribution: Attribution) -> Iterator[Timeline]:
+    """Yield the timelines that have a window."""
+    yield from (timeline for timeline in attribution.timelines if timeline.window_ns)
+
+
+def width_of(attribution: Attribution, timeline: Timeline) -> Width | None:
+    """Return what is known of the width of a timeline's work."""
+    return next((row for row in attribution.signs.widths if row.timeline == timeline.id), None)
+
+
+def work_of(attribution: Attribution, timeline: Timeline) -> Work | None:
+    """Return what is known of the kind of a timeline's program."""
+    return next((row for row in attribution.signs.works if row.timeline == timeline.id), None)

@@ -1,0 +1,110 @@
+"""How data was loaded: which kind of loader, how evenly it delivered, and what each beginning of an epoch cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from perfkit.attribute.names import pattern
+from perfkit.model.signs import Loader
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from perfkit.attribute.scene import Scene
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["loaders", "makings"]
+
+FEWEST: Final = 4
+"""Calls from which some can be told to be unlike the others."""
+FAR_LONGER: Final = 4
+LEAST_STALL_NS: Final = 500_000
+MOST_READY_NS: Final = 3_000_000
+"""To take over a batch that a worker has ready takes no longer, large ones and a profiler of stacks included."""
+
+
+def loaders(scene: Scene) -> list[Loader]:
+    """Return the loaders of the threads of a timeline, those with most time first."""
+    columns = scene.host.work.trace.columns
+    found = []
+    for thread in scene.threads:
+        rows = scene.within(scene.host.loaders(thread))
+        names = np.unique(columns["name"][rows]).tolist()
+        found += [loader(scene, thread, rows[columns["name"][rows] == name]) for name in names]
+    return sorted(found, key=lambda row: -row.ns)
+
+
+def loader(scene: Scene, thread: int, rows: Ints) -> Loader:
+    """Describe the calls of one loader."""
+    columns, strings = scene.host.work.trace.columns, scene.host.work.trace.strings
+    name = strings[int(columns["name"][rows[0]])]
+    start, end = columns["start"][rows], columns["end"][rows]
+    took = end - start
+    anew, prepared = beginnings(scene, thread, start, end)
+    typical = int(np.median(took[~anew])) if (~anew).any() else int(np.median(took))
+    # The call that finds no more batch takes none over: the next one begins an epoch, with workers that stood still.
+    empty = np.append(False, took[:-1] < typical // FAR_LONGER)
+    stalled = (took > FAR_LONGER * typical) & (took > LEAST_STALL_NS) & ~anew & ~empty
+    if len(rows) < FEWEST:
+        stalled[:] = False
+    began = anew & (np.arange(len(rows)) > 0)
+    ready = min(int(np.percentile(took, 10)), MOST_READY_NS) if pattern("loader", "workers").search(name) else 0
+    late = np.where(anew | empty, 0, np.maximum(took - ready, 0))
+    startup = np.where(began, np.maximum(took - typical, 0) + prepared, 0)
+    kinds = [kind for kind in ("in_process", "workers") if pattern("loader", kind).search(name)]
+    return Loader(
+        timeline=scene.id,
+        name=name,
+        kind=kinds[0] if kinds else "other",
+        calls=len(rows),
+        ns=int(took.sum()),
+        typical_ns=typical,
+        longest_ns=int(took.max()),
+        stalled=int(stalled.sum()),
+        stalled_ns=int((took - typical)[stalled].sum()),
+        period=period(stalled),
+        late_ns=int(late.sum()),
+        epochs=int(began.sum()),
+        making_ns=int(prepared[began].sum()),
+        startup_ns=int(startup.sum()),
+    )
+
+
+def makings(scene: Scene, thread: int) -> tuple[Ints, Ints]:
+    """Return when the iterators of loaders were made, and their workers started."""
+    columns = scene.host.work.trace.columns
+    rows = scene.host.loaders(thread)
+    start, end = columns["start"][rows], columns["end"][rows]
+    anew, made = beginnings(scene, thread, start, end) if len(rows) else (np.zeros(0, bool), start)
+    return (start - made)[anew], start[anew]
+
+
+def beginnings(scene: Scene, thread: int, start: Ints, end: Ints) -> tuple[NDArray[np.bool_], Ints]:
+    """Mark the calls before which a new iterator was made, and say how long making it took.
+
+    A new iterator draws a seed for its workers, and only then starts them; one that is used again draws none. The seed
+    of a sampler, which a permutation follows, is another.
+    """
+    work = scene.host.work
+    operators, nest = scene.places.operators(thread)
+    name = work.trace.columns["name"][operators[nest.order]]
+    seeds, drawn = (nest.start[work.names.verdicts("operator", group, name) > 0] for group in ("seed", "permutation"))
+    after = np.append(scene.low, end[:-1])
+    first, last = np.searchsorted(seeds, after), np.searchsorted(seeds, start)
+    permutations = np.searchsorted(drawn, start) - np.searchsorted(drawn, after)
+    anew = last - first > permutations
+    made = np.where(anew, start - seeds[np.minimum(first, len(seeds) - 1)], 0) if len(seeds) else np.zeros_like(start)
+    return anew, made
+
+
+def period(stalled: NDArray[np.bool_]) -> int:
+    """Return after how many calls a stall comes again, where that is regular, else 0."""
+    at = np.flatnonzero(stalled)
+    if len(at) < FEWEST - 1:
+        return 0
+    apart = np.diff(at)
+    usual = int(np.median(apart))
+    return usual if usual > 1 and np.mean(np.abs(apart - usual) <= usual // FEWEST) > 0.7 else 0  # noqa: PLR2004  most

@@ -1,0 +1,201 @@
+"""Rules that look at signs: for each a program that has the fault, and one that is like it and has not."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from perfkit.advise import RULES, advise
+from perfkit.model.attribution import Blame
+from perfkit.model.signs import Chain, Loader, Memory, Signs, Stretch, Transfer, Update, Wait, Width, Work
+from perfkit.model.table import Table
+from tests.diagnoses import MS, attribution, timeline
+
+if TYPE_CHECKING:
+    from perfkit.model.advice import Finding
+    from perfkit.model.attribution import Attribution, Timeline
+
+GB = 10**9
+GPU = timeline({"compute": 900 * MS}, {"no_request": 100 * MS}, steps=4)
+THREAD = timeline({"compute": 900 * MS}, {"no_request": 100 * MS}, steps=4, kind="host_thread", device_name="")
+LOADING = timeline({"compute": 600 * MS}, {"data_loading": 400 * MS}, steps=4)
+
+CHAIN = Chain(
+    GPU.id, "rms_norm", ("pow", "mean", "add", "rsqrt", "mul"), "net.py(4): norm", "Norm", 8,
+    200 * MS, 50 * MS, 20 * MS, 40, (1, 2), ((3, 4), (5, 6)),
+)  # fmt: skip
+ATTENTION = CHAIN._replace(pattern="attention", operators=("bmm", "softmax", "bmm"), time_ns=400 * MS, kept_ns=200 * MS)
+FOLDABLE = CHAIN._replace(pattern="batch_norm", operators=("conv2d", "batch_norm"), kept_ns=140 * MS)
+STEP = Update(GPU.id, "AdamW.step", "loop", "train.py(9): main", 4, 200 * MS, 100 * MS, 20 * MS, 60 * MS, 4000)
+ZERO = STEP._replace(name="AdamW.zero_grad", launches=400)
+LAYOUT = Transfer(GPU.id, "layout", "aten::contiguous", "net.py(7): heads", "Attention", 40, 60 * MS, 10 * MS, (7,))
+CAST = LAYOUT._replace(kind="type", operator="aten::to")
+WIDTH = Width(GPU.id, 108, 8, 800 * MS, 100 * MS, 4096, 600 * MS, 0, (), 0, 0)
+TRAINING = Work(GPU.id, True, 0, 0, 0, 0)
+SERVING = Work(GPU.id, False, 100, 900 * MS, 20 * MS, 1)
+WORKERS = Loader(
+    GPU.id, "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__", "workers",
+    16, 400 * MS, 25 * MS, 40 * MS, 0, 0, 0, 380 * MS, 0, 0, 0,
+)  # fmt: skip
+IN_PROCESS = WORKERS._replace(name="enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__", kind="in_process")
+STALLS = WORKERS._replace(typical_ns=MS, longest_ns=110 * MS, stalled=4, stalled_ns=360 * MS, period=4)
+ANEW = WORKERS._replace(ns=90 * MS, late_ns=0, epochs=2, making_ns=60 * MS, startup_ns=120 * MS)
+SMALL = Stretch(THREAD.id, "short_operators", "cell.py(3): cell", 4, 600 * MS, 90_000, 400 * MS, 0, 0, ("aten::mul",))
+READING = SMALL._replace(reads=80_000, names=("aten::item",))
+SILENCE = Stretch(THREAD.id, "no_operator", "train.py(20): count", 4, 200 * MS, 0, 0, 0, 0, ())
+DEVICE_WIDE = Wait(GPU.id, "device", "cudaDeviceSynchronize", "cudaDeviceSynchronize", "t", "a.py(1): f", 4, MS, (1,))
+ITEM = Wait(GPU.id, "item", "aten::item", "cudaStreamSynchronize", "t", "a.py(2): g", 4, 300 * MS, (2,))
+FULL = Memory(GPU.id, 80 * GB, 78 * GB, 79 * GB, 5, 3, 50 * MS, "a.py(3): h")
+
+
+class Case(NamedTuple):
+    """A program with a fault, and where it is to be found; beside it a program without."""
+
+    code: str
+    where: str
+    faulty: Attribution
+    healthy: Attribution
+
+
+def program(line: Timeline = GPU, *, blame: Any = (), kernels: Any = (), **signs: Any) -> Attribution:
+    filled = Signs(**{name: Table(rows) for name, rows in signs.items()})
+    return attribution(line, blame=blame, kernels=kernels, signs=filled)
+
+
+def waiting(event: str, where: str) -> Any:
+    """A GPU that loses time to a wait."""
+    line = timeline({"compute": 800 * MS}, {"synchronization": 200 * MS}, steps=4)
+    return {"line": line, "blame": [Blame(line.id, "synchronization", event, "t", where, 200 * MS, 4)]}
+
+
+CASES = (
+    Case(
+        "PK101", "", program(LOADING, loaders=[WORKERS]), program(LOADING, loaders=[WORKERS._replace(late_ns=20 * MS)])
+    ),
+    Case("PK103", "", program(LOADING, loaders=[IN_PROCESS]), program(LOADING, loaders=[WORKERS])),
+    Case("PK104", WORKERS.name, program(loaders=[ANEW]), program(loaders=[ANEW._replace(epochs=0, startup_ns=0)])),
+    Case("PK105", "", program(LOADING, loaders=[STALLS]), program(LOADING, loaders=[STALLS._replace(period=0)])),
+    Case(
+        "PK201",
+        ITEM.where,
+        program(**waiting(ITEM.call, ITEM.where), waits=[ITEM, DEVICE_WIDE]),
+        program(**waiting(DEVICE_WIDE.call, DEVICE_WIDE.where), waits=[ITEM, DEVICE_WIDE]),
+    ),
+    Case("PK201", READING.where, program(THREAD, stretches=[READING]), program(THREAD, stretches=[SMALL])),
+    Case(
+        "PK203",
+        DEVICE_WIDE.where,
+        program(**waiting(DEVICE_WIDE.call, DEVICE_WIDE.where), waits=[ITEM, DEVICE_WIDE]),
+        program(**waiting(ITEM.call, ITEM.where), waits=[ITEM, DEVICE_WIDE]),
+    ),
+    Case("PK301", SMALL.where, program(THREAD, stretches=[SMALL]), program(THREAD, stretches=[SILENCE])),
+    Case(
+        "PK304",
+        SILENCE.where,
+        program(THREAD, stretches=[SILENCE]),
+        program(THREAD, stretches=[SILENCE._replace(calls=1)]),
+    ),
+    Case("PK308", CHAIN.where, program(chains=[CHAIN]), program(chains=[CHAIN._replace(kept_ns=199 * MS, idle_ns=0)])),
+    Case("PK309", ATTENTION.where, program(chains=[ATTENTION]), program(chains=[CHAIN])),
+    Case(
+        "PK310",
+        "",
+        program(widths=[WIDTH._replace(full_precision_ns=400 * MS, full_precision=("ampere_sgemm",))]),
+        program(widths=[WIDTH._replace(full_precision_ns=400 * MS, capability=7)]),
+    ),
+    Case("PK311", STEP.where, program(updates=[STEP]), program(updates=[STEP._replace(style="fused")])),
+    Case("PK312", ZERO.where, program(updates=[ZERO]), program(updates=[ZERO._replace(launches=0)])),
+    Case(
+        "PK313",
+        FOLDABLE.where,
+        program(chains=[FOLDABLE], works=[SERVING]),
+        program(chains=[FOLDABLE], works=[TRAINING]),
+    ),
+    Case("PK314", LAYOUT.where, program(transfers=[LAYOUT]), program(transfers=[CAST])),
+    Case("PK315", CAST.where, program(transfers=[CAST]), program(transfers=[LAYOUT])),
+    Case(
+        "PK401",
+        "",
+        program(widths=[WIDTH._replace(narrow_ns=700 * MS)], works=[TRAINING]),
+        program(widths=[WIDTH], works=[TRAINING]),
+    ),
+    Case(
+        "PK401",
+        "",
+        program(THREAD, widths=[WIDTH._replace(batch=8)], works=[TRAINING]),
+        program(THREAD, widths=[WIDTH._replace(batch=64)], works=[TRAINING]),
+    ),
+    Case(
+        "PK402",
+        "",
+        program(widths=[WIDTH._replace(batch=1)], works=[SERVING]),
+        program(widths=[WIDTH._replace(batch=1)], works=[SERVING._replace(waiting_ns=950 * MS)]),
+    ),
+    Case(
+        "PK501",
+        FULL.where,
+        program(timeline({"compute": 900 * MS}, {"allocation": 100 * MS}, steps=4), memory=[FULL]),
+        program(timeline({"compute": 900 * MS}, {"allocation": 100 * MS}, steps=4), memory=[FULL._replace(retries=0)]),
+    ),
+    Case(
+        "PK502",
+        "",
+        program(memory=[FULL._replace(allocated=40 * GB)]),
+        program(memory=[FULL._replace(allocated=10 * GB, reserved=20 * GB)]),
+    ),
+    Case("PK503", "", program(memory=[FULL]), program(memory=[FULL._replace(allocated=60 * GB)])),
+    Case("PK903", "", program(timeline({"compute": 9 * MS}, steps=1)), program(timeline({"compute": 9 * MS}, steps=3))),
+    Case("PK905", "", program(widths=[WIDTH._replace(graph_ns=500 * MS)]), program(widths=[WIDTH])),
+)
+
+
+def found(code: str, of: Attribution) -> list[Finding]:
+    return [finding for finding in advise(of).findings if finding.rule == code]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.code)
+def test_a_rule_speaks_where_the_fault_is_and_not_where_it_is_not(case: Case) -> None:
+    (finding,) = found(case.code, case.faulty)
+    assert finding.where == case.where
+    assert (
+        0 <= finding.saving_low_ns <= finding.saving_ns <= finding.saving_high_ns <= case.faulty.timelines[0].window_ns
+    )
+    assert 0 <= finding.share <= 1
+    assert all(re.search(r"\d", sentence) and sentence.endswith(".") for sentence in finding.evidence)
+    assert finding.fix.endswith(".")
+    rule = next(rule for rule in RULES if rule.code == case.code)
+    assert finding.safety in rule.documentation.rpartition("Fix safety:")[2].lower()
+    assert len(finding.title) <= 54
+    assert not found(case.code, case.healthy)
+
+
+def test_first_steps_that_take_far_longer_are_a_warm_up() -> None:
+    steps = [(0, 500 * MS), (500 * MS, 600 * MS), (600 * MS, 700 * MS), (700 * MS, 800 * MS), (800 * MS, 900 * MS)]
+    line = timeline({"compute": 900 * MS}, steps=5)
+    slow = Table(step._replace(start_ns=low, end_ns=high) for step, (low, high) in zip(line.steps, steps, strict=True))
+    (finding,) = found("PK904", program(line._replace(steps=slow)))
+    assert finding.where == line.steps[0].name
+    assert "500 ms, the others 100 ms" in finding.evidence[1]
+    assert not found("PK904", program(line))
+
+
+def test_what_says_something_of_the_recording_saves_nothing_and_is_not_the_news() -> None:
+    line = timeline({"compute": 60 * MS}, {"python": 40 * MS}, steps=1)
+    findings = advise(program(line)).findings
+    assert [finding.rule for finding in findings] == ["PK304", "PK903"]
+    assert findings[1].saving_high_ns == 0
+    alone = advise(program(timeline({"compute": 100 * MS}, steps=1)))
+    assert alone.verdict == "The GPU is busy 100 % of the step: nothing that holds it up is worth your time."
+
+
+def test_a_loader_whose_batches_are_ready_loses_nothing_by_the_time_it_takes_to_take_them_over() -> None:
+    ready = WORKERS._replace(late_ns=5 * MS)
+    assert not [finding for finding in advise(program(LOADING, loaders=[ready])).findings if finding.saving_ns]
+
+
+def test_the_fix_is_that_for_what_asked_for_the_wait() -> None:
+    for kind, word in (("item", ".item()"), ("nonzero", "`nonzero`"), ("mask", "mask"), ("print", "print")):
+        (finding,) = found("PK201", program(**waiting(ITEM.call, ITEM.where), waits=[ITEM._replace(kind=kind)]))
+        assert word in finding.fix
