@@ -29,7 +29,7 @@ def run(
     """Make a run of timelines; by default a device that computes 60 ms and waits 40 ms for data in each of 4 steps."""
     plain = timeline({"compute": 240 * MS}, {"data_loading": 160 * MS}, steps=4)
     tables.setdefault("kernels", (kernel(GEMM, 40, 160), kernel(ADD, 400, 60), kernel(NORM, 40, 20)))
-    trace = {name: tables.pop(name) for name in ("hardware", "world_size", "format") if name in tables}
+    trace = {name: tables.pop(name) for name in ("hardware", "world_size", "format", "rank") if name in tables}
     return Run(diagnosis(attribution(*(lines or (plain,)), **tables), path=path, **trace), shapes or {})
 
 

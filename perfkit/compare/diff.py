@@ -72,7 +72,7 @@ def diff(
         rows=rows,
         work=likeness.work,
         per_call=likeness.per_call,
-        notes=tuple(notes(runs, sides, interval, comparable=not found)),
+        notes=tuple(notes(runs, sides, interval, likeness, comparable=not found)),
     )
 
 

@@ -14,6 +14,10 @@ __all__ = ["Likeness", "compare_calls", "other_program"]
 
 IN_STEP: Final = 0.1
 """How far the calls of a kernel may be from the ratio of the others, and still go with them."""
+IN_TIME: Final = 0.03
+"""The same for the time of its calls."""
+SEVERAL: Final = 4
+"""Kernels that it takes to speak of all."""
 MOST: Final = 0.8
 """Part of the time whose kernels must go with the ratio."""
 ONE_PROGRAM: Final = 0.5
@@ -27,11 +31,13 @@ SOME_TIME: Final = 0.1
 class Likeness(NamedTuple):
     """How what ran on both sides compares, head against base.
 
-    ``work`` is the ratio of calls where nearly all go with it, else None; ``per_call`` that of the time of a call.
+    ``work`` is the ratio of calls where nearly all go with it, else None; ``per_call`` that of the time of a call, and
+    ``even`` tells whether nearly all go with that one.
     """
 
     work: float | None
     per_call: float | None
+    even: bool = False
 
 
 def compare_calls(base: Sequence[Row], head: Sequence[Row]) -> Likeness:
@@ -52,7 +58,9 @@ def compare_calls(base: Sequence[Row], head: Sequence[Row]) -> Likeness:
     work = weighted_median(calls, by_time)
     along = [abs(ratio / work - 1) <= IN_STEP for ratio in calls]
     parts = [sum(compress(weights, along)) / sum(weights) for weights in (by_time, by_calls)]
-    return Likeness(work if min(parts) >= MOST else None, weighted_median(costs, by_time))
+    per_call = weighted_median(costs, by_time)
+    even = sum(compress(by_time, (abs(ratio / per_call - 1) <= IN_TIME for ratio in costs))) >= MOST * sum(by_time)
+    return Likeness(work if min(parts) >= MOST else None, per_call, even and len(pairs) >= SEVERAL)
 
 
 def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:

@@ -11,6 +11,7 @@ from perfkit.model.quantity import count
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from perfkit.compare.likeness import Likeness
     from perfkit.model.attribution import Attribution
     from perfkit.model.difference import Interval, Run, Side
 
@@ -30,22 +31,29 @@ DAMAGE: Final = frozenset(
     )
 )
 """Defects of a file that take away, or mix, some of what is compared."""
+EVEN: Final = 0.03
+"""Part by which all kernels together must be faster or slower to be spoken of."""
 CUT: Final = 0.98
 """Part of the kernels' time that a table of all kernels holds, at least."""
 
 
-def notes(runs: Runs, sides: tuple[Side, Side], interval: Interval | None, *, comparable: bool) -> Iterator[str]:
+def notes(
+    runs: Runs, sides: tuple[Side, Side], interval: Interval | None, likeness: Likeness, *, comparable: bool
+) -> Iterator[str]:
     """Say what else a reader must know, the most important first."""
     if all(side.unit_ns for side in sides):
         yield from recorded_alike(runs, sides)
+        yield from ranks_and_clocks(runs, sides, likeness)
     for name, side in zip(NAMES, runs, strict=True):
         yield from quality(name, side)
-    if interval is None and comparable:
+    if not comparable:
+        return
+    if interval is None:
         yield (
             "there is a single sample a side, which shows no spread: give several runs a side, or traces of several "
             "steps"
         )
-    elif interval is not None and interval.samples == "steps" and comparable:
+    elif interval.samples == "steps":
         yield "the interval is that of steps within a run: give several runs a side to see how runs differ"
 
 
@@ -69,6 +77,20 @@ def recorded_alike(runs: Runs, sides: tuple[Side, Side]) -> Iterator[str]:
     elif stacks[0] != stacks[1]:
         slow, plain = NAMES if stacks[0] else reversed(NAMES)
         yield f"{slow} was recorded with Python stacks and {plain} without: recording them costs the host time"
+
+
+def ranks_and_clocks(runs: Runs, sides: tuple[Side, Side], likeness: Likeness) -> Iterator[str]:
+    """Tell what makes equal programs take different times: another rank, or another speed of the whole device."""
+    ranks = [{run.diagnosis.trace.rank for run in side} for side in runs]
+    known = [rank for side in ranks if len(side) == 1 for rank in side if rank is not None]
+    if len(known) == len(NAMES) and known[0] != known[1]:
+        yield f"BASE is of rank {known[0]} and HEAD of rank {known[1]}: ranks do not have the same to do and wait for"
+    ratio = likeness.per_call
+    if likeness.even and ratio is not None and abs(ratio - 1) > EVEN and sides[0].kind == "device":
+        yield (
+            f"nearly every kernel takes {ratio:.2f} times as long in HEAD, whatever it computes: did both devices run "
+            "at the same clocks, and alone?"
+        )
 
 
 def has_lines(attribution: Attribution) -> bool:

@@ -68,8 +68,9 @@ def _rows(attribution: Attribution) -> Iterable[tuple[tuple[TableName, str, str,
 def changes(base: Sequence[Row], head: Sequence[Row]) -> Table[RowChange]:
     """Match the rows of two sides and say what changed of each, the largest change first.
 
-    Rows are the same that agree in all; then those that agree in all but the number of the line and the folder of the
-    file, which an edit moves; and where one side's recording has no modules or lines at all, those of one name.
+    Rows are the same that agree in all; then those that agree in all but the number of the line or step and the folder
+    of the file, which an edit or another schedule changes; and where one side's recording has no modules or lines at
+    all, those of one name.
     """
     keys: list[Callable[[Row], Hashable]] = [lambda row: row[:5], _without_line]
     for field in ("module", "where"):
@@ -92,9 +93,9 @@ def changes(base: Sequence[Row], head: Sequence[Row]) -> Table[RowChange]:
 
 
 def _without_line(row: Row) -> Hashable:
-    """Return what of a row stays as it is when lines are added above it, or its folder has another name."""
+    """Return what of a row stays as it is when lines are added above it, its folder or its step has another name."""
     file = row.where.replace("\\", "/").rpartition("/")[2]
-    return (*row[:3], re.sub(r"\(\d+\)", "", file), row.bucket)
+    return (row.table, re.sub(r"#\d+$", "", row.name), row.module, re.sub(r"\(\d+\)", "", file), row.bucket)
 
 
 def _change(base: Sequence[Row], head: Sequence[Row]) -> RowChange:

@@ -78,8 +78,10 @@ def bounds(difference: Difference) -> str:
     seen = difference.threshold * base_ns
     text = ""
     if interval is not None:
-        text = f" (95 % interval {change(interval.low_ns)} to {change(interval.high_ns)})"
+        text = f" (95 % interval over {interval.samples} {change(interval.low_ns)} to {change(interval.high_ns)})"
         seen = max(seen, (interval.high_ns - interval.low_ns) / 2)
+    elif difference.verdict != "same":
+        text = " (a single sample a side, so its spread is not known)"
     if difference.verdict == "same":
         text = f"{text}; less than {percent(seen, base_ns)} would not be seen"
     return text
@@ -159,13 +161,15 @@ def side(name: str, of: Side, other: Side) -> str:
 
 
 def what(row: RowChange) -> str:
-    """Say what changed of a row."""
+    """Say what changed of a row; the calls of what is waited for are gaps."""
     if row.kind in {"added", "removed"}:
         calls = row.head_calls if row.kind == "added" else row.base_calls
-        return f"{'new' if row.kind == 'added' else 'gone'} ({times(calls)})"
+        often = "" if row.table == "idle" else f" ({times(calls)})"
+        return f"{'new' if row.kind == 'added' else 'gone'}{often}"
     if row.kind in {"more_calls", "fewer_calls"}:
         often = "more often" if row.kind == "more_calls" else "less often"
-        return f"{often} ({number(row.base_calls)} to {number(row.head_calls)} times)"
+        noun = "gaps" if row.table == "idle" else "times"
+        return f"{often} ({number(row.base_calls)} to {number(row.head_calls)} {noun})"
     if row.kind == "same":
         return "about the same"
     costs = (row.base_ns / row.base_calls, row.head_ns / row.head_calls) if row.base_calls and row.head_calls else ()

@@ -131,6 +131,9 @@ H100 = (Device(0, "NVIDIA H100", ""),)
 UNNAMED = timeline({"compute": 240 * MS}, {"data_loading": 160 * MS}, steps=4, device_name="")
 HOST = UNNAMED._replace(kind="host_thread")
 TWICE = (kernel(GEMM, 80, 320), kernel(ADD, 800, 120), kernel(NORM, 80, 40))
+NAMED = (("a", 10, 100), ("b", 20, 40), ("c", 30, 30), ("d", 40, 20))
+FOUR = [kernel(*row) for row in NAMED]
+SLOWED = [(name, calls, ms * 1.1) for name, calls, ms in NAMED]
 OTHER = (kernel("a", 4, 200), kernel("b", 8, 40))
 SHAPES = {"aten::add": {"[[32,64]]": 40}}
 OPERATORS = (Operator("aten::add", "", "", 40, 200 * MS, 0, 40),)
@@ -275,6 +278,8 @@ def test_steps_are_aligned_by_name_or_else_by_place() -> None:
         (run(), run(with_steps(100, 100)), "the means of 4 steps and of 2 steps"),
         (run(timeline({"compute": MS})), run(timeline({"compute": MS})), "no steps are marked"),
         (run(), run(format="nsight-systems"), "different profilers"),
+        (run(rank=0), run(rank=3), "BASE is of rank 0 and HEAD of rank 3"),
+        (run(kernels=FOUR), run(kernels=[kernel(*row) for row in SLOWED]), "nearly every kernel takes 1.10 times"),
         (
             run(operators=OPERATORS),
             run(operators=(OPERATORS[0]._replace(where="a.py(1): f"),)),
