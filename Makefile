@@ -21,7 +21,7 @@ COMPILED := CMakeLists.txt $(shell find perfkit -name '*.[ch]pp')
 .PHONY: help demo test check kernels bench gallery wheel fuzz clean
 
 help: ## list what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | sort | expand -t 9
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | sort | expand -t 14
 
 demo: $(VENV)/.perfkit ## set up, then diagnose a sample trace
 	$(BIN)/perfkit diagnose $(DEMO_TRACE)
@@ -44,6 +44,12 @@ bench: build/bench-venv/.ready build/hta-venv/.ready ## measure against peers, i
 
 gallery: $(VENV)/.perfkit $(VENV)/.gallery ## diagnose programs with a planted fault; compare promised with measured gains
 	$(BIN)/python -m benchmarks.gallery $(GALLERY)
+
+bench-nsight: $(VENV)/.perfkit $(VENV)/.dev build/nsys-ai-venv/.ready ## read Nsight Systems exports against pandas and nsys-ai
+	$(BIN)/python -m benchmarks.nsight --nsys-ai build/nsys-ai-venv/bin/python $(BENCH)
+
+bench-ranks: $(VENV)/.perfkit $(VENV)/.dev ## diagnose 8, 64 and 1,024 simulated ranks, in processes and on Ray
+	$(BIN)/python -m benchmarks.ranks
 
 fuzz: $(VENV)/.perfkit $(VENV)/.dev ## fuzz the scanner and its twin, for ten minutes or FUZZ_SECONDS
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
@@ -99,4 +105,10 @@ build/hta-venv/.ready: benchmarks/hta.txt
 	rm -rf build/hta-venv
 	$(PYTHON) .ci/make_venv.py build/hta-venv
 	PIP_CONSTRAINT= build/hta-venv/bin/python -m pip --quiet install --no-deps -r benchmarks/hta.txt
+	@touch $@
+
+build/nsys-ai-venv/.ready: benchmarks/nsys-ai.txt
+	rm -rf build/nsys-ai-venv
+	$(PYTHON) .ci/make_venv.py build/nsys-ai-venv
+	PIP_CONSTRAINT= build/nsys-ai-venv/bin/python -m pip --quiet install -r benchmarks/nsys-ai.txt
 	@touch $@

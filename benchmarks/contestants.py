@@ -12,7 +12,9 @@ import gzip
 import json
 import os
 import resource
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -109,6 +111,73 @@ CONTESTANTS: Final[dict[str, Callable[[], Read]]] = {
 }
 
 
+TABLES: Final = (
+    "StringIds",
+    "CUPTI_ACTIVITY_KIND_KERNEL",
+    "CUPTI_ACTIVITY_KIND_MEMCPY",
+    "CUPTI_ACTIVITY_KIND_MEMSET",
+    "CUPTI_ACTIVITY_KIND_SYNCHRONIZATION",
+    "CUPTI_ACTIVITY_KIND_RUNTIME",
+    "CUPTI_ACTIVITY_KIND_GRAPH_TRACE",
+    "NVTX_EVENTS",
+    "OSRT_API",
+    "COMPOSITE_EVENTS",
+    "PROFILER_OVERHEAD",
+    "DIAGNOSTIC_EVENT",
+)
+"""The tables of an Nsight Systems export that perfkit makes rows of."""
+
+
+def read_sql() -> Read:
+    """The same tables as DataFrames, by pandas: neither names nor launches are looked up."""
+    import sqlite3
+
+    import pandas as pd
+
+    def read(path: str) -> int:
+        database = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+        there = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return sum(len(pd.read_sql(f"SELECT * FROM {name}", database)) for name in TABLES if name in there)
+
+    return read
+
+
+def nsys_ai(cache_mode: str = "direct") -> Read:
+    """nsys-ai: its profile, opened by DuckDB where it lies, and the kernels of every device."""
+    import contextlib
+    import logging
+
+    os.environ["HOME"] = tempfile.mkdtemp(dir=os.environ.get("BENCHMARK_FOLDER"))
+    from duckdb_extensions import import_extension
+
+    import_extension("sqlite_scanner")  # else DuckDB would download it within the time that is measured
+    from nsys_ai.profile import Profile
+
+    logging.disable()
+
+    def read(path: str) -> int:
+        with contextlib.redirect_stdout(sys.stderr), Profile(path, cache_mode=cache_mode) as profile:
+            return sum(len(profile.kernels(device)) for device in profile.meta.devices)
+
+    return read
+
+
+def nsys_ai_cached() -> Read:
+    """The same with its cache of Parquet files, which it makes beside the file."""
+    return nsys_ai("parquet")
+
+
+NSIGHT: Final[dict[str, Callable[[], Read]]] = {
+    "perfkit.load": load,
+    "perfkit.load, Python reader": load_in_python,
+    "perfkit.diagnose": diagnose,
+    "pandas read_sql": read_sql,
+    "nsys-ai": nsys_ai,
+    "nsys-ai, first cached": nsys_ai_cached,
+}
+"""Readers of Nsight Systems exports; each gets a copy of the file, because some write beside it."""
+
+
 def _whole(path: str) -> bytes:
     if path.endswith(".gz"):
         with gzip.open(path) as file:
@@ -128,7 +197,9 @@ def peak_bytes() -> int:
 
 def main(name: str, path: str) -> None:
     """Measure one contestant on one file."""
-    read = CONTESTANTS[name]()
+    read = (CONTESTANTS | NSIGHT)[name]()
+    if path.endswith(".sqlite"):
+        path = shutil.copy(path, tempfile.mkdtemp(dir=os.environ.get("BENCHMARK_FOLDER")))
     import_bytes = peak_bytes()
     cpu, wall = time.process_time(), time.perf_counter()
     count = read(path)
