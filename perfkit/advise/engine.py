@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.advise.loss import LEAST_NS, LEAST_SHARE
 from perfkit.advise.next_steps import propose
+from perfkit.advise.registry import EVERY_RULE, failure
 from perfkit.advise.rules import RULES, pk602_late_rank
 from perfkit.advise.verdict import AVERAGES, largest_kernel, pronounce
 from perfkit.model.advice import Advice
@@ -15,6 +16,7 @@ from perfkit.model.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from perfkit.advise.registry import RuleSet
     from perfkit.advise.rule import Rule
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution, Timeline
@@ -26,7 +28,7 @@ __all__ = ["advise"]
 
 def advise(
     attribution: Attribution,
-    rules: Iterable[Rule] = RULES,
+    rules: RuleSet = EVERY_RULE,
     *,
     fleet: Fleet | None = None,
     recorded_as: str = "",
@@ -44,10 +46,17 @@ def advise(
     Returns:
         The advice; it has no findings where nothing is worth anybody's time.
     """
-    found = [(rule, finding) for rule in rules for finding in evaluate(rule, attribution, fleet)]
-    if predict is not None:
-        priced = [(rule, price(finding, attribution, predict)) for rule, finding in found]
-        found = [(rule, finding) for rule, finding in priced if finding is not None]
+    found: list[tuple[Rule, Finding]] = []
+    problems = list(rules.problems)
+    for rule in rules.rules:
+        try:
+            findings_of_rule = [price(finding, attribution, predict) for finding in evaluate(rule, attribution, fleet)]
+        except Exception as error:
+            if rule in RULES:  # a mistake of ours is not to be hidden
+                raise
+            problems.append(failure(f"rule {rule.code} of a package", error))
+        else:
+            found += [(rule, finding) for finding in findings_of_rule if finding is not None]
     found.sort(key=lambda pair: (-pair[1].saving_ns, pair[1].rule))
     findings = Table(finding for _, finding in found)
     # A finding that saves nothing says something of the recording or of memory: that is not the news.
@@ -68,20 +77,24 @@ def advise(
         timeline=timeline.id if timeline else "",
         findings=findings,
         next_steps=propose(attribution, timeline, findings, recorded_as),
+        problems=tuple(problems),
     )
 
 
-def price(finding: Finding, attribution: Attribution, predict: Predict) -> Finding | None:
+def price(finding: Finding, attribution: Attribution, predict: Predict | None) -> Finding | None:
     """Replace the bound of a finding by what a replay without the fault saves; None where that is next to nothing.
 
-    Where the replay found none of the events, or cannot replay the trace, the bound stays.
+    Where there is no replay, it found none of the events, or it cannot replay the trace, the bound stays.
     """
-    if not finding.what_if:
+    window = next((line.window_ns for line in attribution.timelines if line.id == finding.timeline), 0)
+    if not window:
+        message = f"a finding is about {finding.timeline!r}, which is no timeline"
+        raise ValueError(message)
+    if predict is None or not finding.what_if:
         return finding
     prediction = predict(*finding.what_if, timeline=finding.timeline)
     if prediction is None or not any(prediction.matched):
         return finding
-    window = next(line.window_ns for line in attribution.timelines if line.id == finding.timeline)
     saving = max(prediction.saving_ns, 0)
     if saving < LEAST_NS or saving < LEAST_SHARE * window:
         return None

@@ -42,6 +42,7 @@ Examples:
   perfkit diagnose kernel.ncu-rep         # of Nsight Compute, or ncu --csv
   perfkit diagnose trace.json.gz --kernels kernel.ncu-rep
   perfkit diagnose trace.json.gz --output report.md
+  perfkit diagnose trace.json.gz --ignore PK304,PK9
   curl -s https://example.com/trace.json.gz | perfkit diagnose -""",
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
@@ -71,6 +72,10 @@ Examples:
     help="Read traces on a Ray cluster: --ray=HOST:PORT, --ray=auto, or --ray for one started here.",
 )
 @click.option("--kernels", "-k", multiple=True, metavar="REPORT", help="Nsight Compute report to put beside the trace.")
+@click.option(
+    "--select", metavar="RULES", help="Only these rules: codes such as PK304, PK3 for all of those, or names."
+)
+@click.option("--ignore", metavar="RULES", help="Not these rules; see `perfkit rules`.")
 @click.option("--no-cache", is_flag=True, help="Do not use or keep summaries of ranks.")
 def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, output: str | None, **asked: Any) -> None:
     """Say where the time of the recorded program goes.
@@ -99,14 +104,22 @@ def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, out
 
 
 def read(
-    paths: Sequence[str], window: Window | None, rank: int | None, kernels: Sequence[str], **means: Any
+    paths: Sequence[str],
+    window: Window | None,
+    rank: int | None,
+    kernels: Sequence[str],
+    select: str | None,
+    ignore: str | None,
+    **means: Any,
 ) -> Diagnosis:
     """Diagnose, with a progress bar if it takes long; ``means`` are the options for many traces."""
     from perfkit.cli.progress import LateProgress
+    from perfkit.cli.settings import chosen_rules
     from perfkit.ingest import is_folder
     from perfkit.pipeline.diagnose import diagnose
 
     source = paths[0] if len(paths) == 1 else paths
+    rules = chosen_rules(select, ignore)
     label = f"reading {PurePath(paths[0]).name}" if len(paths) == 1 else f"reading {len(paths):,} traces"
     with LateProgress(label) as progress:
         if rank is None and (len(paths) > 1 or is_folder(paths[0])):
@@ -114,8 +127,8 @@ def read(
 
             cache = not means.pop("no_cache")
             many = Means(cache=cache, **means)
-            return diagnose(source, window=window, means=many, kernels=kernels, progress=progress)
-        return diagnose(source, window=window, rank=rank, kernels=kernels, progress=progress)
+            return diagnose(source, window=window, means=many, kernels=kernels, rules=rules, progress=progress)
+        return diagnose(source, window=window, rank=rank, kernels=kernels, rules=rules, progress=progress)
 
 
 def draw(diagnosis: Diagnosis, form: Format, top: int | None, stream: TextIO | None) -> str:

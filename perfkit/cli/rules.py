@@ -7,11 +7,24 @@ import click
 __all__ = ["command"]
 
 
-@click.command("rules")
+@click.command(
+    "rules",
+    epilog="""\b
+Some can be switched off: `perfkit diagnose --ignore PK304,PK9`, or for a
+project, in its pyproject.toml:
+  [tool.perfkit]
+  ignore = ["PK304", "PK9"]""",
+)
 def command() -> None:
-    """List the faults that perfkit knows."""
-    from perfkit.advise import RULES
+    """List the faults that perfkit knows.
 
-    width = max(len(rule.name) for rule in RULES)
-    for rule in RULES:
+    Installed packages can add some.
+    """
+    from perfkit.advise.registry import installed
+
+    found = installed()
+    width = max(len(rule.name) for rule in found.rules)
+    for rule in found.rules:
         click.echo(f"{rule.code}  {rule.name:<{width}}  {rule.title}")
+    for problem in found.problems:
+        click.echo(f"perfkit: warning: {problem}", err=True)

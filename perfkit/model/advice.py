@@ -55,9 +55,11 @@ class Advice(NamedTuple):
         timeline: Id of the timeline that the verdict speaks of; empty where nothing was recorded.
         findings: The faults, largest saving first.
         next_steps: What to run, or to record differently, to learn more; sentences.
+        problems: What could not be looked for, and why; sentences.
     """
 
     verdict: str
     timeline: str
     findings: Table[Finding]
     next_steps: tuple[str, ...]
+    problems: tuple[str, ...] = ()

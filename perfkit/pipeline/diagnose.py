@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from perfkit.advise import advise
+from perfkit.advise import EVERY_RULE, advise
 from perfkit.attribute import attribute
 from perfkit.errors import NoTimelineError, UsageError
 from perfkit.ingest import choose_among, find, is_folder, load
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
+    from perfkit.advise import RuleSet
     from perfkit.ingest import Found
     from perfkit.pipeline.fleet import Means
 
@@ -29,13 +30,14 @@ __all__ = ["diagnose"]
 PLACES_SHOWN: Final = 2
 
 
-def diagnose(
+def diagnose(  # noqa: PLR0913  an option each
     source: Path | BinaryIO | Trace | Sequence[Path],
     *,
     window: Literal["steps", "device-span"] | None = None,
     rank: int | None = None,
     means: Means | None = None,
     kernels: Sequence[Path] = (),
+    rules: RuleSet = EVERY_RULE,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Diagnosis:
     """Say where the time of a trace, or of the traces of many ranks, goes, and what follows from it.
@@ -48,6 +50,7 @@ def diagnose(
         rank: Which of several traces to read, and no other. A single trace must be of this rank.
         means: With what to read many traces; None for processes of this machine, and to keep summaries.
         kernels: Reports of Nsight Compute to put beside the trace; those among several sources are put beside it, too.
+        rules: What to look for: `perfkit.advise.registry` has those of installed packages, too, and chooses among them.
         progress: Called now and then with the bytes read, and how many there are (None if not known).
 
     Returns:
@@ -60,7 +63,7 @@ def diagnose(
         UsageError: There is no such rank.
     """
     if isinstance(source, Trace):
-        return beside(of_trace(source, window, rank), kernels)
+        return beside(of_trace(source, window, rank, rules), kernels)
     listed, place = files_at(source)
     found = [file for file in listed if file.holds == "timeline"]
     kernels = [*kernels, *in_order([file.path for file in listed if file.holds == "kernels"], source)]
@@ -69,7 +72,8 @@ def diagnose(
     if len(found) > 1 and rank is None:
         from perfkit.pipeline.fleet import Means, diagnose_fleet
 
-        fleet = diagnose_fleet(found, place, window=window or "steps", means=means or Means(), progress=progress)
+        many = means or Means()
+        fleet = diagnose_fleet(found, place, window=window or "steps", means=many, rules=rules, progress=progress)
         return beside(fleet, kernels)
     chosen: Any = choose_among(found, rank, place).path if found else source
     try:
@@ -78,18 +82,19 @@ def diagnose(
         if kernels or not isinstance(chosen, (str, os.PathLike)) or os.fspath(chosen) == STANDARD_INPUT:
             raise
         return of_kernels([chosen], progress)
-    return beside(of_trace(trace, window, rank), kernels)
+    return beside(of_trace(trace, window, rank, rules), kernels)
 
 
-def of_trace(source: Trace, window: Literal["steps", "device-span"] | None, rank: int | None) -> Diagnosis:
+def of_trace(
+    source: Trace, window: Literal["steps", "device-span"] | None, rank: int | None, rules: RuleSet
+) -> Diagnosis:
     """Diagnose a trace."""
     if rank is not None and source.rank != rank:
         message = f"{source.path} is of rank {source.rank}, not {rank}: leave the rank out, or give the other trace"
         raise UsageError(message)
     attribution = attribute(source, window=window or "steps")
-    return Diagnosis(
-        trace=TraceSummary.of(source), attribution=attribution, advice=advise(attribution, recorded_as=source.format)
-    )
+    advice = advise(attribution, rules, recorded_as=source.format)
+    return Diagnosis(trace=TraceSummary.of(source), attribution=attribution, advice=advice)
 
 
 def in_order(found: Sequence[str], source: Path | BinaryIO | Sequence[Path]) -> list[str]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from perfkit.advise import advise
+from perfkit.advise import EVERY_RULE, advise
 from perfkit.attribute import Part, merge, merge_defects, summarise_ranks
 from perfkit.compare import compare
 from perfkit.distribute import capacity
@@ -22,6 +22,7 @@ from perfkit.model.fleet import Failure, RankSummary
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from perfkit.advise import RuleSet
     from perfkit.distribute.outcome import Outcome
     from perfkit.ingest import Found
     from perfkit.model.fleet import Fleet
@@ -69,6 +70,7 @@ def diagnose_fleet(
     *,
     window: Literal["steps", "device-span"] = "steps",
     means: Means,
+    rules: RuleSet = EVERY_RULE,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Say where the time of each rank goes, who waits for whom, and what follows from it.
@@ -78,6 +80,7 @@ def diagnose_fleet(
         place: What to call all of them together.
         window: As in `perfkit.diagnose`.
         means: With what to read them.
+        rules: What to look for.
         progress: Called after each trace with the bytes that were read, and how many there are (None if not known).
 
     Returns:
@@ -107,7 +110,7 @@ def diagnose_fleet(
     if not summaries:
         message = f"none of the {len(failed):,} traces at {place} can be read; the first: {failed[0].message}"
         raise UnreadableTraceError(message)
-    return assemble(summaries, compare(summaries, failed=failed), place)
+    return assemble(summaries, compare(summaries, failed=failed), place, rules)
 
 
 def run(tasks: Sequence[Task], traces: Sequence[Found], means: Means) -> Iterator[Outcome[Answer]]:
@@ -159,7 +162,7 @@ def identity(task: Task) -> list[object] | None:
     return [os.path.abspath(task.path), status.st_size, status.st_mtime_ns, status.st_ino, task.window]  # noqa: PTH100
 
 
-def assemble(summaries: Sequence[RankSummary], fleet: Fleet, place: str) -> Diagnosis:
+def assemble(summaries: Sequence[RankSummary], fleet: Fleet, place: str, rules: RuleSet = EVERY_RULE) -> Diagnosis:
     """Put the attributions of the ranks together, and say what follows."""
     by_place = {(summary.trace.path, summary.process, summary.timeline): summary for summary in summaries}
     chosen = [by_place[row.path, row.process, row.timeline] for row in fleet.ranks]
@@ -181,7 +184,7 @@ def assemble(summaries: Sequence[RankSummary], fleet: Fleet, place: str) -> Diag
         events=sum(trace.events for trace in traces),
         defects=merge_defects(defect for trace in traces for defect in trace.defects),
     )
-    return Diagnosis(trace, attribution, advise(attribution, fleet=fleet), fleet)
+    return Diagnosis(trace, attribution, advise(attribution, rules, fleet=fleet), fleet)
 
 
 def hardware(traces: Sequence[TraceSummary]) -> tuple[Device, ...]:

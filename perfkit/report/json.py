@@ -68,6 +68,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "blame": [row._asdict() for row in attribution.blame[:top]],
         "findings": [_finding(finding) for finding in advice.findings],
         "next_steps": list(advice.next_steps),
+        "problems": list(advice.problems),
         "fleet": _fleet(diagnosis.fleet, top),
         "kernel_profiles": _profiles(diagnosis),
     }

@@ -111,7 +111,7 @@ def problems(diagnosis: Diagnosis) -> list[str]:
     timeline = main_timeline(diagnosis)
     if timeline and timeline.confidence != "high":
         found.insert(0, f"{timeline.confidence} confidence: {timeline.confidence_reason}")
-    return [f"{text[:1].upper()}{text[1:]}" for text in found]
+    return [f"{text[:1].upper()}{text[1:]}" for text in (*found, *diagnosis.advice.problems)]
 
 
 def occurrence(defect: Defect) -> str:
