@@ -21,6 +21,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "diagnose": "perfkit.cli.diagnose",
     "diff": "perfkit.cli.diff",
     "explain": "perfkit.cli.explain",
+    "record": "perfkit.cli.record",
     "rules": "perfkit.cli.rules",
 }
 """Name of each command, and the module that holds it as ``command``."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from perfkit.cli.output import refuse_overwriting, write_file, write_standard_output
+from perfkit.cli.program import PROGRAM, CommandOrProgram, record_into, recording_options
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,9 +34,13 @@ PIPE_WIDTH: Final = 80
 
 @click.command(
     "diagnose",
+    cls=CommandOrProgram,
+    options_metavar="[OPTIONS]",
+    short_help="Say where the time of a program goes.",
     epilog="""\b
 Examples:
   perfkit diagnose trace.json.gz
+  perfkit diagnose -- python train.py     # runs and records it first
   perfkit diagnose ranks/                 # compares the ranks
   perfkit diagnose ranks/ --rank 3
   perfkit diagnose trace.json.gz --format json | jq .verdict
@@ -45,7 +50,7 @@ Examples:
   perfkit diagnose trace.json.gz --ignore PK304,PK9
   curl -s https://example.com/trace.json.gz | perfkit diagnose -""",
 )
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="[PATH... | -- COMMAND...]", nargs=-1)
 @click.option(
     "--format",
     "-f",
@@ -76,13 +81,17 @@ Examples:
     "--select", metavar="RULES", help="Only these rules: codes such as PK304, PK3 for all of those, or names."
 )
 @click.option("--ignore", metavar="RULES", help="Not these rules; see `perfkit rules`.")
+@recording_options("steps", "warmup", "duration", "stacks", "shapes", "stop")
+@click.option("--folder", type=click.Path(), help="Where to keep what is recorded.  [default: perfkit-DATE-TIME]")
 @click.option("--no-cache", is_flag=True, help="Do not use or keep summaries of ranks.")
 def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, output: str | None, **asked: Any) -> None:
     """Say where the time of the recorded program goes.
 
     PATH is a trace of the PyTorch Profiler (.json, .json.gz, .json.zst) or of Nsight Systems (.sqlite, .nsys-rep), or -
-    for standard input. A folder or several traces are the ranks of one job: each is diagnosed, and all are compared.
+    for standard input. COMMAND is run, and some of its steps are recorded (`perfkit record` has more options for that).
+    A folder or several traces are the ranks of one job: each is diagnosed, and all are compared.
     """
+    paths = recorded(click.get_current_context().meta.get(PROGRAM), paths, asked)
     if STANDARD in paths and len(paths) > 1:
         message = "standard input holds one trace: give it alone"
         raise UsageError(message)
@@ -101,6 +110,33 @@ def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, out
     else:
         encoding = sys.stdout.encoding if form == "text" or sys.stdout.isatty() else "utf-8"
         write_standard_output(draw(diagnosis, form, top, sys.stdout), encoding)
+
+
+def recorded(program: tuple[str, ...] | None, paths: tuple[str, ...], asked: dict[str, Any]) -> tuple[str, ...]:
+    """Return what to read: what was given, or the folder into which a program has just been recorded."""
+    given = {name: asked.pop(name) for name in ("steps", "warmup", "duration", "stacks", "shapes", "stop", "folder")}
+    if program is None:
+        for name, value in given.items():
+            if value:
+                message = (
+                    f"--{name} is for recording: give a command after --, as in `perfkit diagnose -- python train.py`"
+                )
+                raise UsageError(message)
+        if not paths:
+            message = "nothing to diagnose: give a trace, a folder, or a command after --"
+            raise UsageError(message)
+        return paths
+    if paths or not program:
+        message = "give a trace before --, or a command after it"
+        raise UsageError(message)
+    from pathlib import Path
+
+    from perfkit.record import default_folder
+
+    folder = given.pop("folder")
+    made = Path(folder) if folder else default_folder()
+    record_into(made, program, given)
+    return (str(made),)
 
 
 def read(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from perfkit.model.attribution import Attribution
     from perfkit.model.fleet import Fleet
     from perfkit.model.kernel_profile import KernelMeasure, KernelProfile
+    from perfkit.model.recording import Recording
     from perfkit.model.trace import Defect, Device, Trace
 
 __all__ = ["Diagnosis", "TraceSummary"]
@@ -59,6 +60,7 @@ class Diagnosis(NamedTuple):
         fleet: What many ranks say together; None for a single one.
         profiles: Kernels that a profiler of single kernels measured.
         measures: What they say of the rows of the attribution's kernels, by place in that table.
+        recording: How the trace came to be; None where that is not known.
     """
 
     trace: TraceSummary
@@ -67,3 +69,4 @@ class Diagnosis(NamedTuple):
     fleet: Fleet | None = None
     profiles: Table[KernelProfile] = Table()
     measures: Mapping[int, KernelMeasure] = MappingProxyType({})
+    recording: Recording | None = None

@@ -10,6 +10,8 @@ from perfkit.advise import EVERY_RULE, advise
 from perfkit.attribute import attribute
 from perfkit.errors import NoTimelineError, UsageError
 from perfkit.ingest import choose_among, find, is_folder, load
+from perfkit.ingest.recording import read_recording
+from perfkit.ingest.remote import is_url
 from perfkit.ingest.source import STANDARD_INPUT
 from perfkit.model.columns import DEFAULT_FIELDS, MEMORY_FIELDS
 from perfkit.model.diagnosis import Diagnosis, TraceSummary
@@ -74,7 +76,7 @@ def diagnose(  # noqa: PLR0913  an option each
 
         many = means or Means()
         fleet = diagnose_fleet(found, place, window=window or "steps", means=many, rules=rules, progress=progress)
-        return beside(fleet, kernels)
+        return recorded(beside(fleet, kernels), source)
     chosen: Any = choose_among(found, rank, place).path if found else source
     try:
         trace = load(chosen, rank=rank, fields=(*DEFAULT_FIELDS, *MEMORY_FIELDS), progress=progress)
@@ -82,7 +84,7 @@ def diagnose(  # noqa: PLR0913  an option each
         if kernels or not isinstance(chosen, (str, os.PathLike)) or os.fspath(chosen) == STANDARD_INPUT:
             raise
         return of_kernels([chosen], progress)
-    return beside(of_trace(trace, window, rank, rules), kernels)
+    return recorded(beside(of_trace(trace, window, rank, rules), kernels), source)
 
 
 def of_trace(
@@ -95,6 +97,13 @@ def of_trace(
     attribution = attribute(source, window=window or "steps")
     advice = advise(attribution, rules, recorded_as=source.format)
     return Diagnosis(trace=TraceSummary.of(source), attribution=attribution, advice=advice)
+
+
+def recorded(diagnosis: Diagnosis, source: Path | BinaryIO | Sequence[Path]) -> Diagnosis:
+    """Add how the traces came to be, where they are in the folder of a recording."""
+    if not isinstance(source, (str, os.PathLike)) or not is_folder(source) or is_url(os.fspath(source)):
+        return diagnosis
+    return diagnosis._replace(recording=read_recording(source))
 
 
 def in_order(found: Sequence[str], source: Path | BinaryIO | Sequence[Path]) -> list[str]:

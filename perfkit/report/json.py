@@ -71,6 +71,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "problems": list(advice.problems),
         "fleet": _fleet(diagnosis.fleet, top),
         "kernel_profiles": _profiles(diagnosis),
+        "recording": _recording(diagnosis),
     }
 
 
@@ -90,6 +91,15 @@ def _profiles(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     from perfkit.report import profiles  # few have some
 
     return [profiles.build(kernel) for kernel in diagnosis.profiles]
+
+
+def _recording(diagnosis: Diagnosis) -> dict[str, Any] | None:
+    """Describe how the trace came to be."""
+    if diagnosis.recording is None:
+        return None
+    from perfkit.report import recording  # few have one
+
+    return recording.build(diagnosis.recording)
 
 
 def _trace(trace: TraceSummary, found: Iterable[Defect]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ __all__ = [
     "price",
     "problems",
     "recorded",
+    "recorded_how",
     "windowed",
 ]
 
@@ -121,6 +122,15 @@ def occurrence(defect: Defect) -> str:
     if defect.first_offset >= 0:
         parts.append(f"{'first ' if defect.count > 1 else ''}at byte {defect.first_offset:,}")
     return f" ({', '.join(parts)})" if parts else ""
+
+
+def recorded_how(diagnosis: Diagnosis) -> list[str]:
+    """Say how the trace came to be, and what that cost the program, a sentence each."""
+    if diagnosis.recording is None:
+        return []
+    from perfkit.report import recording  # few have one
+
+    return recording.sentences(diagnosis.recording)
 
 
 def operator_name(operator: Operator) -> str:

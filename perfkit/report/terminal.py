@@ -136,7 +136,7 @@ class Sheet:
             self.bottlenecks(),
             self.hot_spots(),
             self.elsewhere(),
-            [*self.hottest(), *self.problems(), *self.next_steps()],
+            [*self.hottest(), *self.recording(), *self.problems(), *self.next_steps()],
         )
 
     def verdict(self) -> list[str]:
@@ -335,6 +335,10 @@ class Sheet:
                 f"{problems[most - 1]}; and {count(len(problems) - most, 'more problem')}",
             ]
         return self.labelled("Trace", problems)
+
+    def recording(self) -> list[str]:
+        """Say how the trace came to be, and what that cost the program."""
+        return self.labelled("Record", outline.recorded_how(self.diagnosis)[: self.detail.problems + 1])
 
     def next_steps(self) -> list[str]:
         """Draw what to run next."""

@@ -121,7 +121,7 @@ def test_the_trace_is_never_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["diagnose"], b"Missing argument 'PATH...'"),
+        (["diagnose"], b"nothing to diagnose: give a trace"),
         (["diagnose", "x", "--window", "all"], b"'all' is not one of 'steps', 'device-span'"),
         (["diagnose", "x", "--top", "0"], b"'--top'"),
         (["diagnose", "x", "--output", "."], b"is a directory"),

@@ -1,0 +1,233 @@
+"""``perfkit record`` on a real training script in processes of their own: what ran is what is in the trace."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import perfkit
+from perfkit.model.recording import RECORDING_FILE
+
+pytest.importorskip("torch", reason="records programs that use torch")
+
+PROGRAM = Path(__file__).parent / "programs" / "train.py"
+ENDINGS = {
+    "return": (0, "the program ended"),
+    "raise": (1, "the program ended"),
+    "exit": (3, "the program ended at once"),
+    "SIGINT": (130, "the program ended"),
+    "SIGTERM": (143, "the program was terminated"),
+    "SIGKILL": (137, "the program was killed"),
+}
+STEPS = 40
+WARMUP = 4
+
+
+class Run(NamedTuple):
+    """What a run of `perfkit record` left."""
+
+    folder: Path
+    status: int
+    said: str
+
+
+def start(folder: Path, *options: object, program: tuple[object, ...]) -> subprocess.Popen[str]:
+    """Start `perfkit record` on a command of this Python."""
+    command = [sys.executable, "-m", "perfkit.cli", "record", "-o", folder, *options, "--", sys.executable, *program]
+    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str], folder: Path) -> Run:
+    """Wait for it."""
+    _, said = process.communicate(timeout=120)
+    return Run(folder, process.returncode, said)
+
+
+def record(folder: Path, *options: object, program: tuple[object, ...]) -> Run:
+    """Run `perfkit record` to its end."""
+    return finish(start(folder, *options, program=program), folder)
+
+
+def trace_of(folder: Path) -> Path:
+    (trace,) = (path for path in folder.iterdir() if path.name != RECORDING_FILE)
+    return trace
+
+
+def events_of(trace: Path) -> list[dict[str, Any]]:
+    opened = gzip.open if trace.suffix == ".gz" else open
+    with opened(trace, "rt") as file:
+        events: list[dict[str, Any]] = json.load(file)["traceEvents"]
+    return [event for event in events if event["ph"] == "X"]
+
+
+def marks(events: list[dict[str, Any]]) -> list[str]:
+    return sorted(event["name"] for event in events if event["name"].startswith("ProfilerStep#"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("whole") / "out"
+    return record(
+        folder,
+        *("--steps", 6, "--warmup", WARMUP, "--shapes", "--stacks"),
+        program=(PROGRAM, STEPS, "--workers", 2, "--sleep-ms", 5),
+    )
+
+
+@pytest.fixture(scope="module")
+def endings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Recordings of programs that end while they are recorded, each in its own way; all made at the same time."""
+    place = tmp_path_factory.mktemp("endings")
+    running = {
+        ending: start(place / ending, "--steps", 1000, "--warmup", WARMUP, program=(PROGRAM, STEPS, ending))
+        for ending in ENDINGS
+    }
+    return {ending: finish(process, place / ending) for ending, process in running.items()}
+
+
+def test_the_trace_has_the_steps_that_were_asked_for(whole: Run) -> None:
+    assert whole.status == 0, whole.said
+    events = events_of(trace_of(whole.folder))
+    assert marks(events) == [f"ProfilerStep#{number}" for number in range(6)]
+    inside = [event for event in events if event["name"].startswith("Optimizer.step")]
+    assert len(inside) == 6
+    assert sum(event["name"].startswith("enumerate(DataLoader)") for event in events) == 6
+
+
+def test_every_thread_is_recorded_with_shapes_and_stacks(whole: Run) -> None:
+    events = events_of(trace_of(whole.folder))
+    threads = {event["tid"] for event in events if event["name"] == "aten::cumsum"}
+    main = {event["tid"] for event in events if event["name"] == "aten::linear"}
+    assert threads
+    assert main
+    assert not threads & main
+    assert any("Input Dims" in event["args"] for event in events if event["name"] == "aten::linear")
+    assert any(f"{PROGRAM.name}(" in event["name"] for event in events if event["cat"] == "python_function")
+
+
+def test_loader_workers_time_their_samples(whole: Run) -> None:
+    events = events_of(trace_of(whole.folder))
+    samples = [event for event in events if event["name"] == "perfkit.worker.sample"]
+    main = {event["pid"] for event in events if event["name"] == "aten::linear"}
+    assert len({event["pid"] for event in samples} - main) == 2
+    assert sorted(event["dur"] for event in samples)[len(samples) // 2] == pytest.approx(5100, abs=1000)
+    step = next(event for event in events if event["name"] == "ProfilerStep#2")
+    near = [event for event in samples if abs(event["ts"] - step["ts"]) < 1e6]
+    assert near, "the clock of the workers is that of the trace"
+
+
+def test_the_folder_is_diagnosed_as_it_is(whole: Run) -> None:
+    diagnosis = perfkit.diagnose(whole.folder)
+    assert diagnosis.attribution.window.source == "ProfilerStep#"
+    assert len(diagnosis.attribution.timelines[0].steps) == 5
+    assert not diagnosis.trace.defects
+    assert diagnosis.recording is not None
+    (process,) = diagnosis.recording.processes
+    assert (process.steps, process.seen, process.source, process.how) == (6, WARMUP + 6 + 6, "Optimizer.step", "whole")
+    assert set(process.held_up) == {"prepare", "start", "stop", "save"}
+    assert process.slowdown is not None
+    assert "times as long (95 % interval" in whole.said
+
+
+def test_nothing_but_the_recording_is_left(whole: Run) -> None:
+    assert sorted(path.name for path in whole.folder.iterdir()) == [RECORDING_FILE, trace_of(whole.folder).name]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_program_that_ends_early_leaves_a_readable_trace(endings: dict[str, Run], ending: str) -> None:
+    run = endings[ending]
+    status, how = ENDINGS[ending]
+    assert run.status == status, run.said
+    made = STEPS if ending == "return" else STEPS // 2 + 1
+    whole_steps = made - WARMUP
+    events = events_of(trace_of(run.folder))
+    assert len(marks(events)) == whole_steps + (ending != "SIGKILL")  # the one that was open
+    diagnosis = perfkit.diagnose(run.folder)
+    assert diagnosis.recording is not None
+    (process,) = diagnosis.recording.processes
+    assert (process.steps, process.how) == (whole_steps + (ending != "SIGKILL"), how)
+    assert diagnosis.attribution.timelines[0].kind == "host_thread"
+    killed = ending == "SIGKILL"
+    assert killed != any(row.name == "aten::addmm" for row in diagnosis.attribution.operators)
+    assert killed == ("operators are lost" in run.said)
+
+
+def test_a_stretch_of_time_has_its_length(tmp_path: Path) -> None:
+    run = record(tmp_path / "out", "--duration", "300ms", "--after", "2s", program=(PROGRAM, 700))
+    assert run.status == 0, run.said
+    events = [event for event in events_of(trace_of(run.folder)) if event["cat"] == "cpu_op"]
+    length = max(event["ts"] for event in events) - min(event["ts"] for event in events)
+    assert length == pytest.approx(300e3, rel=0.5)
+    assert Counter(event["name"] for event in events)["aten::cumsum"] > 10
+    assert len(perfkit.diagnose(run.folder).attribution.timelines[0].steps) > 2
+
+
+def test_stop_ends_the_program_once_it_is_recorded(tmp_path: Path) -> None:
+    run = record(tmp_path / "out", "--stop", "--steps", 3, program=(PROGRAM, 100_000))
+    assert run.status == 0, run.said
+    assert len(marks(events_of(trace_of(run.folder)))) == 3
+
+
+def test_diagnose_records_and_diagnoses(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "perfkit.cli", "diagnose", "--folder", tmp_path / "out", "--steps", "3"]
+    program = ["--", sys.executable, PROGRAM, STEPS, "--sleep-ms", 4]
+    done = subprocess.run(list(map(str, [*command, *program])), capture_output=True, text=True, check=True, timeout=60)
+    assert "The busiest thread waits for data" in done.stdout
+    assert "Record 3 steps (by Optimizer.step)" in done.stdout
+
+
+def test_the_ranks_of_torchrun_are_compared(tmp_path: Path) -> None:
+    arguments = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, PROGRAM, STEPS)
+    run = record(tmp_path / "out", program=arguments)
+    assert run.status == 0, run.said
+    diagnosis = perfkit.diagnose(run.folder)
+    assert diagnosis.fleet is not None
+    assert [row.rank for row in diagnosis.fleet.ranks] == [0, 1]
+    assert diagnosis.recording is not None
+    assert [process.rank for process in diagnosis.recording.processes if process.trace] == [0, 1]
+
+
+def test_a_full_disk_is_said_and_the_program_goes_on(tmp_path: Path) -> None:
+    code = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+        f"sys.argv = sys.argv[1:]; runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"
+    )
+    run = record(tmp_path / "out", program=("-c", code, PROGRAM, STEPS))
+    assert run.status == 0, run.said
+    assert "its trace could not be written: the disk is full" in run.said
+    assert len(perfkit.diagnose(run.folder).attribution.timelines[0].steps) == 4
+    assert sorted(path.suffix for path in run.folder.iterdir()) == [".json", ".json"]
+
+
+def test_too_few_steps_are_said(tmp_path: Path) -> None:
+    run = record(tmp_path / "out", program=(PROGRAM, 3))
+    assert run.status == 2
+    assert run.said.splitlines()[-1].startswith("perfkit: error: nothing was recorded: the program made 3 steps")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_programs_own_profiler_comes_first(tmp_path: Path) -> None:
+    program = tmp_path / "own.py"
+    program.write_text(
+        "import sys, torch, torch.profiler as p\n"
+        "m = torch.nn.Linear(8, 1); o = torch.optim.SGD(m.parameters(), lr=1e-6)\n"
+        "def ready(own): own.export_chrome_trace(sys.argv[1])\n"
+        "with p.profile(activities=[p.ProfilerActivity.CPU], on_trace_ready=ready, acc_events=True,\n"
+        "               schedule=p.schedule(wait=6, warmup=2, active=4, repeat=1)) as own:\n"
+        "    for _ in range(60):\n"
+        "        m(torch.ones(4, 8)).sum().backward(); o.step(); own.step()\n"
+    )
+    run = record(tmp_path / "out", "--warmup", 4, program=(program, tmp_path / "own.json"))
+    assert run.status == 0, run.said
+    own = perfkit.diagnose(tmp_path / "own.json")
+    assert len(own.attribution.timelines[0].steps) == 3
+    ours = marks(events_of(trace_of(run.folder)))
+    assert len(ours) == 5
+    assert "ProfilerStep)" in run.said
