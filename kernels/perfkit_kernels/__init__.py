@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from perfkit_kernels import add_rms_norm, rms_norm
+from perfkit_kernels import add_rms_norm, bias_gelu, gated_activation, rms_norm
 from perfkit_kernels.spec import Spec
 
 __all__ = ["KERNELS", "Spec"]
 
-KERNELS: Final[tuple[Spec, ...]] = (add_rms_norm.SPEC, rms_norm.SPEC)
+KERNELS: Final[tuple[Spec, ...]] = (
+    add_rms_norm.SPEC,
+    bias_gelu.SPEC,
+    gated_activation.SPEC,
+    rms_norm.SPEC,
+)

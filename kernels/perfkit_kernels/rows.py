@@ -10,12 +10,15 @@ from perfkit_kernels.dialect import INTERPRETING, next_power_of_2
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Tile", "as_rows", "persistent_programs", "tile"]
+__all__ = ["POINTS", "WARPS_OF_POINTS", "Tile", "as_points", "as_rows", "persistent_programs", "tile"]
 
 WALKED = 4096
 """Elements of a row that is too long to be held, which a program takes at once."""
 ELEMENTS = 2048
 """Elements that a program takes at least, where there are rows enough: short rows share a program."""
+POINTS = 1024
+"""Elements that a program takes at once where each stands for itself."""
+WARPS_OF_POINTS = 4
 INTERPRETED_PROGRAMS = 4
 
 
@@ -50,6 +53,13 @@ def as_rows(tensor: torch.Tensor) -> torch.Tensor:
     """View ``[..., width]`` as ``[rows, width]`` with consecutive elements; copies only where a view cannot do that."""
     rows = tensor.reshape(-1, tensor.shape[-1]) if tensor.numel() else tensor.new_empty(0, tensor.shape[-1])
     return rows if rows.stride(-1) == 1 or rows.shape[-1] == 1 else rows.contiguous()
+
+
+def as_points(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """View tensors of one shape as ``[rows, width]``; as one row where all are contiguous."""
+    if all(tensor.is_contiguous() for tensor in tensors):
+        return tuple(tensor.view(1, -1) for tensor in tensors)
+    return tuple(as_rows(tensor) for tensor in tensors)
 
 
 def persistent_programs(device: torch.device, tiles: int, per_processor: int = 2) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Spec(NamedTuple):
         compilations: What to compile ahead of time, for a dtype of ``DTYPES``.
         operators: Qualified names of the PyTorch operators it registers, forward first.
         strided_shape: A shape of at least two dimensions for tests of strides and of hostile values.
+        hostile: Values that it has to treat as the reference does, wherever they stand.
         bandwidth_bound: Whether moving bytes is what takes its time.
         rivals: Other implementations by name: native modules of PyTorch with the same arguments.
     """
@@ -103,6 +105,7 @@ class Spec(NamedTuple):
     traffic: Callable[..., Traffic]
     compilations: Callable[[str], Iterator[Compilation]]
     operators: tuple[str, ...]
+    hostile: tuple[float, ...] = (0.0, 1e4, -1e4, math.nan, math.inf, -math.inf)
     bandwidth_bound: bool = True
     strided_shape: tuple[int, ...] = (3, 4, 48)
     rivals: Mapping[str, Callable[..., Any]] = {}

@@ -16,6 +16,8 @@ __all__ = ["FACTOR", "Agreement", "agree"]
 
 FACTOR: Final = 2.0
 """How many times the error of what it replaces a replacement may have."""
+ENOUGH: Final = 32
+"""Values of which a mean says something."""
 
 
 class Agreement(NamedTuple):
@@ -78,7 +80,7 @@ def agree(
     reason = ""
     if not worst <= allowed:
         reason = f"errs by up to {worst:.2g} where {allowed:.2g} is allowed"
-    elif not mean <= allowed_mean:
+    elif len(truth) >= ENOUGH and not mean <= allowed_mean:
         reason = f"errs by {mean:.2g} on average where {allowed_mean:.2g} is allowed"
     return Agreement(right=not reason, reason=reason, error=relative[0], replaced_error=relative[1])
 
