@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -26,7 +27,11 @@ __all__ = ["chains"]
 
 ATTENTION: Final = re.compile(rb"[mw][pcorkl]{0,8}s[pcok]{0,4}[mw]")
 FOLDABLE: Final = re.compile(rb"v(b)")
-RUN: Final = re.compile(rb"[prsl](?:[prslck]*[prsl])?")
+RUN: Final = re.compile(rb"[prsl](?:[ck]{0,2}[prsl])*")
+APART_NS: Final = 200_000
+"""Operators further apart than this on the host have something else between them."""
+MOST_FUSED: Final = 8
+"""Operators that become one: of a longer run, several tensors are made, each of which has to be written."""
 SHORTEST_RUN: Final = 3
 SHORTEST_NAMED: Final = 2
 LEAST_SHARE: Final = 0.002
@@ -65,7 +70,16 @@ def search(scene: Scene, tokens: Tokens) -> Iterator[Runs]:
         letters[first:last] = b"x" * (last - first)
     yield of("attention", rest, b"mw")
     yield of("batch_norm", [match.span() for match in FOLDABLE.finditer(letters)], b"v")
-    yield of("", [match.span() for match in RUN.finditer(letters)], None)
+    far = np.flatnonzero(tokens.start[1:] - tokens.end[:-1] > APART_NS) + 1
+    runs = [match.span() for match in RUN.finditer(letters)]
+    yield of("", [part for span in runs for part in split(span, far)], None)
+
+
+def split(span: tuple[int, int], at: Ints) -> list[tuple[int, int]]:
+    """Split a span at those of the ascending places that lie within."""
+    first, last = span
+    inner = at[np.searchsorted(at, first, "right") : np.searchsorted(at, last)].tolist()
+    return list(itertools.pairwise((first, *inner, last)))
 
 
 def of(name: str, spans: list[tuple[int, int]], kept: bytes | None) -> Runs:
@@ -133,6 +147,7 @@ def costs(scene: Scene, tokens: Tokens, runs: Runs, backward: tuple[Ints, Ints])
     total = np.add.reduceat(own + behind, opens)
     if runs.kept is None:
         kept = np.maximum.reduceat(own, opens) + np.maximum.reduceat(behind, opens)
+        kept = np.minimum(kept * -(-length // MOST_FUSED), total)
         if not scene.on_device:
             kept = np.maximum(kept, np.add.reduceat(arithmetic(scene, tokens, member) * (own + behind), opens))
     else:

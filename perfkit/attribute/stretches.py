@@ -39,6 +39,8 @@ def stretches(scene: Scene) -> list[Stretch]:
     columns = scene.host.work.trace.columns
     operators, nest = scene.places.operators(thread)
     outer = np.flatnonzero((nest.parent < 0) & (nest.start >= scene.low) & (nest.start < scene.high))
+    if not len(outer):  # a thread without any operator is no program of tensors
+        return []
     rows = operators[nest.order[outer]].astype(np.int64)
     taken = occupied(scene, thread)
     free = Layer.of("", taken, columns["start"][taken], columns["end"][taken]).holding(nest.start[outer]) < 0
@@ -53,9 +55,8 @@ def occupied(scene: Scene, thread: int) -> Ints:
     columns = host.work.trace.columns
     ranges = host.of_thread(thread, Category.ANNOTATION)
     updates = ranges[host.work.names.match("host", "update", ranges)]
-    rows = np.concatenate(
-        (updates, host.loaders(thread), host.compilations(thread), host.of_thread(thread, Category.OS_CALL))
-    )
+    others = host.of_thread(thread, Category.OS_CALL, Category.OVERHEAD)
+    rows = np.concatenate((updates, host.loaders(thread), host.compilations(thread), others))
     return rows[np.argsort(columns["start"][rows], kind="stable")]
 
 

@@ -175,6 +175,18 @@ def work_of(scene: Scene) -> Work:
     return Work(scene.id, backward, len(rows), union.total, int(between.sum()), int(open_now.max()) if len(rows) else 0)
 
 
+def tried_again(operator: Ints, freed: NDArray[np.bool_], taken: NDArray[np.bool_]) -> Ints:
+    """Return the operators in which memory was asked for, then freed, then asked for again; calls are by start."""
+    found = []
+    for one in np.intersect1d(operator[freed], operator[taken]).tolist():
+        mine = operator == one
+        asked, given = np.flatnonzero(taken & mine), np.flatnonzero(freed & mine)
+        # To free before anything was asked for is how a context is made.
+        if one >= 0 and ((given > asked[0]) & (given < asked[-1])).any():
+            found.append(one)
+    return np.array(found, np.int64)
+
+
 def memory(scene: Scene) -> Memory | None:
     """Say how the memory of a device was used, where anything is recorded of it."""
     work = scene.host.work
@@ -194,8 +206,7 @@ def memory(scene: Scene) -> Memory | None:
         freed, taken = (work.names.match("runtime", group, calls) for group in ("give_memory", "take_memory"))
         allocations += int(taken.sum())
         operator = scene.places.innermost("operators", thread, columns["start"][calls])
-        both = np.intersect1d(operator[freed], operator[taken])
-        both = both[both >= 0]
+        both = tried_again(operator, freed, taken)
         mine = np.isin(operator, both)
         retries += len(both)
         lost += int(took[mine].sum())

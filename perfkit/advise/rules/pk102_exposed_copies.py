@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 __all__ = ["RULE"]
 
 MOST_KINDS: Final = 2
+WITHIN: Final = "dtod"
+FIX: Final = "Copy on a side stream while kernels run, copy less, or keep the data on the device."
+FIX_WITHIN: Final = (
+    "Write results where they are wanted (`out=`, views) instead of cloning and copying within the device."
+)
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
@@ -56,7 +61,7 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         RULE.code,
         RULE.title,
         evidence=(*(sentence(copy) for copy in copies[:MOST_KINDS]), *loss.culprits()),
-        fix="Copy on a side stream while kernels run, copy less, or keep the data on the device.",
+        fix=FIX_WITHIN if copies and WITHIN in copies[0].kind.lower() else FIX,
         safety="check",
         where=copies[0].kind if copies else None,
         what_if=(OverlapCopies(),),

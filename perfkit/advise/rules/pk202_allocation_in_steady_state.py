@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.advise.loss import largest_loss
 from perfkit.advise.rule import Rule
+from perfkit.advise.rules import pk501_allocator_retries
 from perfkit.model.prediction import RemoveHostTime
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
     if loss is None:
         return
     memory = next((row for row in attribution.signs.memory if row.timeline == loss.timeline.id), None)
-    if memory is not None and 2 * memory.retry_ns > loss.ns:  # the allocator tried again: PK501
+    retried = memory is not None and 2 * memory.retry_ns > loss.ns
+    if retried and any(pk501_allocator_retries.evaluate(attribution)):
         return
     yield loss.finding(
         "PK202",

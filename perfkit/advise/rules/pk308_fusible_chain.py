@@ -92,7 +92,7 @@ def saving_of(attribution: Attribution, timeline: Timeline) -> Saving:
     saved = sum(chain.time_ns - chain.kept_ns for chain in chains)
     idle = sum(chain.idle_ns * (1 - 1 / max(len(chain.operators), 1)) for chain in chains)
     lost = sum(chain.time_ns + chain.idle_ns for chain in chains)
-    return Saving(attribution, timeline, lost, 0.75 * saved, saved + idle / 2, 1.1 * saved + idle)
+    return Saving(attribution, timeline, lost, 0.75 * saved, saved + idle / 2, 1.25 * saved + idle)
 
 
 def describe(chain: Chain) -> str:

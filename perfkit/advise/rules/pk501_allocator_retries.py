@@ -25,7 +25,7 @@ Fix safety:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.loss import quote
 from perfkit.advise.rule import Rule
@@ -42,11 +42,18 @@ if TYPE_CHECKING:
 __all__ = ["RULE"]
 
 
+FULL: Final = 0.8
+OFTEN: Final = 2
+
+
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
     """Find operators in which memory was freed and taken again."""
     for timeline in timelines(attribution):
         memory = next((row for row in attribution.signs.memory if row.timeline == timeline.id), None)
         if memory is None or not memory.retries:
+            continue
+        full = memory.reserved > FULL * memory.capacity > 0
+        if memory.retries < OFTEN and not full:  # once, it is a library that sets itself up
             continue
         lost = min(memory.retry_ns, timeline.idle.get("allocation", 0))
         saving = Saving(attribution, timeline, lost, 0, lost, lost)

@@ -1,0 +1,292 @@
+"""What is gathered for rules beside times, on traces made by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from perfkit.attribute import attribute
+from perfkit.attribute.loaders import period
+from perfkit.attribute.widths import blocks_of, leading
+from perfkit.model.columns import DEFAULT_FIELDS, MEMORY_FIELDS
+from perfkit.model.trace import Category, Device
+from tests.unit.attribute.hand_made import (
+    LAUNCH,
+    Row,
+    annotation,
+    call,
+    copy,
+    host,
+    kernel,
+    launched,
+    loader,
+    mark,
+    operator,
+    stack,
+    trace,
+)
+
+if TYPE_CHECKING:
+    from perfkit.model.signs import Signs
+
+US = 1_000
+MS = 1_000_000
+
+
+def signs(*rows: Row, devices: tuple[Device, ...] = ()) -> Signs:
+    found = attribute(trace(rows, columns=(*DEFAULT_FIELDS, *MEMORY_FIELDS), devices=devices))
+    return found.signs
+
+
+def on_device(names: str, at: int = 0, number: int = 1, gap: int = 0) -> list[Row]:
+    """Operators one after another, each with a launch of a kernel of 30 us, which a launch takes 10 us."""
+    rows = []
+    for place, name in enumerate(names.split()):
+        start = at + place * (40 * US + gap)
+        rows.append(operator(f"aten::{name}", start, start + 20 * US))
+        rows += launched(number + place, (start + 5 * US, start + 15 * US), (start + 15 * US, start + 45 * US))
+    return rows
+
+
+def on_thread(names: str, at: int = 0, ns: int = MS) -> list[Row]:
+    """Operators one after another, of a millisecond each."""
+    return [operator(f"aten::{name}", at + n * ns, at + (n + 1) * ns - US) for n, name in enumerate(names.split())]
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern", "members"),
+    [
+        ("mm pow mean add rsqrt mul mul mm", "rms_norm", 6),
+        ("mm mean sub pow mean add sqrt div mm", "layer_norm", 7),
+        ("mm pow mul add mul tanh add mul mm", "gelu", 7),
+        ("mm silu mul mm", "gated", 2),
+        ("mm mul sub sin mm", "pointwise", 3),
+        ("mm add relu mm", "", 0),
+        ("bmm mul softmax dropout bmm", "attention", 4),
+        ("conv2d batch_norm relu", "batch_norm", 2),
+        ("conv2d add_ batch_norm relu", "", 0),
+    ],
+)
+def test_operators_that_could_be_one(names: str, pattern: str, members: int) -> None:
+    found = signs(*on_thread(names)).chains
+    assert [(row.pattern, len(row.operators)) for row in found] == ([(pattern, members)] if pattern else [])
+
+
+def test_a_chain_keeps_its_longest_part_and_names_its_kernels() -> None:
+    (chain,) = signs(*on_device("mm add mul relu mm add mul relu")).chains
+    assert (chain.calls, chain.time_ns, chain.kept_ns, chain.launches) == (2, 180 * US, 60 * US, 6)
+    assert len(chain.rows) == 6
+    assert [len(run) for run in chain.kernels] == [3, 3]
+
+
+def test_operators_far_apart_are_no_chain() -> None:
+    assert not signs(*on_device("mm add mul relu mm", gap=400 * US)).chains
+
+
+def test_the_backward_pass_of_a_chain_belongs_to_it() -> None:
+    forward = [
+        operator(f"aten::{name}", n * MS, (n + 1) * MS - US, sequence=n) for n, name in enumerate(("add", "mul", "sin"))
+    ]
+    backward = [operator("autograd::engine::evaluate_function: SinBackward0", 5 * MS, 9 * MS, sequence=2)]
+    (alone,) = signs(*forward).chains
+    (both,) = signs(*forward, *backward).chains
+    assert both.time_ns - alone.time_ns == 4 * MS
+
+
+def test_what_optimizers_and_loaders_do_is_no_chain() -> None:
+    rows = on_thread("add mul sin")
+    assert not signs(annotation("Optimizer.step#SGD.step", 0, 4 * MS), *rows).chains
+    assert not signs(loader(0, 4 * MS), *rows).chains
+
+
+@pytest.mark.parametrize(
+    ("name", "style"), [("aten::mul_", "loop"), ("aten::_foreach_mul_", "foreach"), ("aten::_fused_adamw_", "fused")]
+)
+def test_how_an_optimizer_steps(name: str, style: str) -> None:
+    rows = [
+        annotation("Optimizer.step#AdamW.step", 0, 9 * MS),
+        operator(name, MS, 3 * MS),
+        operator(name, 4 * MS, 8 * MS),
+    ]
+    (update,) = signs(*rows).updates
+    assert (update.name, update.style, update.calls, update.launches) == ("AdamW.step", style, 1, 2)
+    assert (update.host_ns, update.time_ns, update.widest_ns) == (9 * MS, 6 * MS, 6 * MS)
+
+
+def test_a_cast_is_counted_where_it_copies_and_not_where_it_moves() -> None:
+    cast = [
+        operator("aten::to", 0, 50 * US),
+        operator("aten::copy_", US, 40 * US),
+        *launched(1, (2 * US, 9 * US), (9 * US, MS)),
+    ]
+    nothing = [operator("aten::to", MS, 2 * MS)]
+    moved = [
+        operator("aten::to", 3 * MS, 4 * MS),
+        operator("aten::copy_", 3 * MS + US, 4 * MS - US),
+        call("cudaMemcpyAsync", 3 * MS + 2 * US, 4 * MS - 2 * US, correlation=2),
+        copy(3 * MS + 5 * US, 4 * MS, 2, kind="HtoD (Pageable -> Device)"),
+    ]
+    (row,) = signs(*cast, *nothing, *moved).transfers
+    assert (row.kind, row.operator, row.calls, row.time_ns) == ("type", "aten::to", 1, MS - 9 * US)
+
+
+@pytest.mark.parametrize(
+    ("around", "kind"),
+    [
+        (("aten::item", "aten::_local_scalar_dense"), "item"),
+        (("aten::nonzero",), "nonzero"),
+        (("aten::index", "aten::nonzero"), "mask"),
+        (("aten::to", "aten::_to_copy", "aten::copy_"), "copy_to_host"),
+        ((), "stream"),
+    ],
+)
+def test_what_asked_for_a_wait(around: tuple[str, ...], kind: str) -> None:
+    nested = [operator(name, 2 * MS + n, 5 * MS - n) for n, name in enumerate(around)]
+    rows = [
+        stack("train.py(8): main", 0, 9 * MS),
+        *launched(1, (0, US), (US, MS)),
+        *nested,
+        call("cudaMemcpyAsync", 2 * MS + 20, 3 * MS, correlation=2),
+        copy(2 * MS + 30, 3 * MS - 9, 2, kind="DtoH (Device -> Pageable)"),
+        call("cudaStreamSynchronize", 3 * MS, 4 * MS),
+        *launched(3, (6 * MS, 6 * MS + US), (6 * MS + US, 7 * MS)),
+    ]
+    waits = [row for row in signs(*rows).waits if row.call == "cudaStreamSynchronize"]
+    assert [(row.kind, row.where, row.calls, row.blocked_ns) for row in waits] == [
+        (kind if kind != "copy_to_host" else "copy_to_device", "train.py(8): main", 1, MS)
+    ]
+    copies = [row for row in signs(*rows).waits if row.call == "cudaMemcpyAsync"]
+    assert [row.kind for row in copies] == [kind if around else "copy_to_host"]
+
+
+def test_a_tensor_that_is_printed_says_so() -> None:
+    rows = [
+        *launched(1, (0, US), (US, MS)),
+        stack("torch/_tensor_str.py(700): _str", 2 * MS, 6 * MS),
+        operator("aten::item", 3 * MS, 5 * MS),
+        call("cudaStreamSynchronize", 3 * MS + US, 4 * MS),
+        *launched(2, (6 * MS, 6 * MS + US), (6 * MS + US, 7 * MS)),
+    ]
+    assert [row.kind for row in signs(*rows).waits] == ["print"]
+
+
+def test_a_loader_with_workers_that_start_anew() -> None:
+    step, rows = 20 * MS, []
+    for number in range(8):
+        at = number * step
+        if number == 4:  # a new iterator draws its seed, starts its workers, and waits for the first batch
+            rows += [operator("aten::random_", at, at + US), operator("aten::item", at + 2 * US, at + 3 * US)]
+            rows.append(loader(at + 5 * MS, at + 15 * MS, workers=True))
+        else:
+            rows.append(loader(at, at + MS, workers=True))
+        rows.append(operator("aten::mm", at + 16 * MS, at + 19 * MS))
+    (found,) = signs(*rows).loaders
+    assert (found.kind, found.calls, found.epochs, found.making_ns, found.startup_ns) == (
+        "workers",
+        8,
+        1,
+        5 * MS,
+        14 * MS,
+    )
+    assert found.late_ns == 0
+
+
+def test_a_shuffled_epoch_with_workers_that_stay_starts_none() -> None:
+    rows = [loader(n * 20 * MS, n * 20 * MS + MS, workers=True) for n in range(6)]
+    rows += [operator("aten::random_", 55 * MS, 55 * MS + US), operator("aten::randperm", 55 * MS + 2 * US, 56 * MS)]
+    rows += [operator("aten::mm", n * 20 * MS + 2 * MS, n * 20 * MS + 9 * MS) for n in range(6)]
+    (found,) = signs(*rows).loaders
+    assert found.epochs == 0
+
+
+def test_stalls_that_come_in_turn() -> None:
+    rows = []
+    for number in range(16):
+        took = 15 * MS if number % 4 == 0 else MS
+        rows += [loader(number * 20 * MS, number * 20 * MS + took, workers=True)]
+        rows += [operator("aten::mm", number * 20 * MS + 16 * MS, number * 20 * MS + 19 * MS)]
+    (found,) = signs(*rows).loaders
+    assert (found.period, found.stalled, found.stalled_ns, found.late_ns) == (4, 4, 56 * MS, 56 * MS)
+    assert period(np.array([True, False, False, True, True, False, False, False, False, True])) == 0
+
+
+def test_short_operators_and_long_silences_of_a_thread() -> None:
+    short = [operator("aten::item", n * 8 * US, n * 8 * US + 4 * US) for n in range(50)]
+    late = operator("aten::mm", 10 * MS, 20 * MS)
+    found = {row.kind: row for row in signs(*short, late).stretches}
+    assert (found["short_operators"].operators, found["short_operators"].reads) == (50, 50)
+    assert found["short_operators"].ns == 49 * 8 * US + 4 * US
+    assert found["no_operator"].ns == 10 * MS - (49 * 8 * US + 4 * US)
+    assert not signs(*on_device("mm mm")).stretches
+
+
+def test_what_loads_or_was_recorded_for_itself_is_no_silence() -> None:
+    before, after = operator("aten::mm", 0, MS), operator("aten::mm", 9 * MS, 10 * MS)
+    assert [row.kind for row in signs(before, after).stretches] == ["no_operator"]
+    assert not signs(before, loader(MS, 9 * MS), after).stretches
+    assert not signs(before, host(Category.OVERHEAD, "Buffer flush", MS, 9 * MS), after).stretches
+
+
+def test_width_of_kernels_and_batches() -> None:
+    device = (Device(0, "NVIDIA A100", "", {"numSms": 108, "computeMajor": 8}),)
+    rows = [
+        operator("aten::linear", 0, 50 * US, shapes="[[4, 64, 512], [512, 512], []]"),
+        call(LAUNCH, US, 2 * US, correlation=1),
+        kernel(2 * US, MS, 1, grid="[10, 2, 1]", name="ampere_sgemm_32x32_nn"),
+        call(LAUNCH, 3 * US, 4 * US, correlation=2),
+        kernel(MS, 4 * MS, 2, grid="[400, 1, 1]"),
+    ]
+    (width,) = signs(*rows, devices=device).widths
+    assert (width.processors, width.capability, width.batch) == (108, 8, 256)
+    assert (width.kernel_ns, width.narrow_ns) == (4 * MS - 2 * US, MS - 2 * US)
+    assert (width.full_precision_ns, width.full_precision) == (MS - 2 * US, ("ampere_sgemm_32x32_nn",))
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "rows"),
+    [
+        ("aten::addmm", "[[8], [16, 8], [8, 8]]", 16),
+        ("aten::conv2d", "[[2, 3, 5, 7], [9, 3, 1, 1]]", 70),
+        ("aten::linear", "[[512], [8, 512]]", 512),
+        ("aten::linear", "[]", 0),
+        ("aten::linear", "nonsense", 0),
+        ("aten::linear", '[{"a": 1}]', 0),
+        ("aten::add", "[[8, 8]]", 0),
+    ],
+)
+def test_rows_of_matrix_work(name: str, shapes: str, rows: int) -> None:
+    assert leading(name, shapes) == rows
+
+
+@pytest.mark.parametrize(
+    ("grid", "blocks"), [("[2, 3, 4]", 24), ("[]", 0), ("[1e400]", 0), ('["a"]', 0), ("{", 0), ("7", 0)]
+)
+def test_blocks_of_a_grid(grid: str, blocks: int) -> None:
+    assert blocks_of(grid) == blocks
+
+
+def test_memory_that_is_freed_and_asked_for_again() -> None:
+    def allocating(at: int, *names: str) -> list[Row]:
+        calls = [call(name, at + n * US, at + (n + 1) * US) for n, name in enumerate(names)]
+        return [operator("aten::empty", at, at + 9 * US), *calls]
+
+    again = allocating(MS, "cudaMalloc", "cudaFree", "cudaFree", "cudaMalloc")
+    first = allocating(2 * MS, "cudaFree", "cudaMalloc")
+    peak = host(Category.MEMORY, "[memory]", 3 * MS, 3 * MS, device=0, total_allocated=700, total_reserved=900)
+    device = (Device(0, "NVIDIA A100", "", {"totalGlobalMem": 1000}),)
+    work = [*launched(1, (0, US), (US, MS)), *launched(2, (4 * MS, 4 * MS + US), (4 * MS + US, 5 * MS))]
+    (memory,) = signs(*work, *again, *first, peak, devices=device).memory
+    assert (memory.allocations, memory.retries, memory.retry_ns) == (3, 1, 4 * US)
+    assert (memory.allocated, memory.reserved, memory.capacity) == (700, 900, 1000)
+
+
+def test_requests_and_training() -> None:
+    rows = [annotation("perfkit.request", n * 4 * MS, n * 4 * MS + 3 * MS) for n in range(3)]
+    rows += [operator("aten::mm", n * 4 * MS, n * 4 * MS + MS) for n in range(3)]
+    (work,) = signs(*rows).works  # the first request is taken for a warm-up
+    assert (work.requests, work.request_ns, work.waiting_ns, work.together) == (2, 6 * MS, MS, 1)
+    assert not work.backward
+    (training,) = signs(mark(1, 0, 9 * MS), operator("MmBackward0", 0, MS)).works
+    assert training.backward
