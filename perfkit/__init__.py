@@ -4,6 +4,7 @@
 
     diagnosis = perfkit.diagnose("trace.json.gz")
     difference = perfkit.diff("before.json.gz", "after.json.gz")
+    forecast = perfkit.what_if("trace.json.gz", OverlapLoader())    # of perfkit.model.prediction
     trace = perfkit.load("trace.json.gz")
 
 Importing this package is cheap: its functions, and with them numpy, are imported when they are first used.
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from perfkit.ingest import load
     from perfkit.pipeline.diagnose import diagnose
     from perfkit.pipeline.diff import diff
+    from perfkit.pipeline.what_if import what_if
 
 __all__ = [
     "MissingExtraError",
@@ -39,11 +41,17 @@ __all__ = [
     "diagnose",
     "diff",
     "load",
+    "what_if",
 ]
 
 __version__ = "0.1.0"
 
-_MODULE_OF = {"diagnose": "perfkit.pipeline.diagnose", "diff": "perfkit.pipeline.diff", "load": "perfkit.ingest"}
+_MODULE_OF = {
+    "diagnose": "perfkit.pipeline.diagnose",
+    "diff": "perfkit.pipeline.diff",
+    "load": "perfkit.ingest",
+    "what_if": "perfkit.pipeline.what_if",
+}
 
 
 def __getattr__(name: str) -> object:

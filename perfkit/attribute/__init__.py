@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from perfkit.attribute.assemble import assemble, read_timelines
 from perfkit.attribute.host import Host
 from perfkit.attribute.merge import Part, merge, merge_defects
 from perfkit.attribute.places import Places
+from perfkit.attribute.program import describe
 from perfkit.attribute.rank import summarise_rank, summarise_ranks
+from perfkit.attribute.selection import Selection
 from perfkit.attribute.signs import read_signs
 from perfkit.attribute.work import collect
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfkit.attribute.timeline import Reading
     from perfkit.model.attribution import Attribution
+    from perfkit.model.program import Program
     from perfkit.model.trace import Trace
 
-__all__ = ["Part", "attribute", "merge", "merge_defects", "summarise_rank", "summarise_ranks"]
+__all__ = ["Examined", "Part", "attribute", "examine", "merge", "merge_defects", "summarise_rank", "summarise_ranks"]
+
+
+class Examined(NamedTuple):
+    """An attribution, and what it was made from: as large as the trace."""
+
+    attribution: Attribution
+    host: Host
+    places: Places
+    readings: Sequence[Reading]
+
+    def program(self) -> Program:
+        """Say what host and devices did, for a replay."""
+        return describe(self.host, self.readings)
+
+    def selection(self) -> Selection:
+        """Return what finds the events that a change to the program is about."""
+        return Selection(self.host, self.places)
 
 
 def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps") -> Attribution:
@@ -30,9 +53,15 @@ def attribute(trace: Trace, *, window: Literal["steps", "device-span"] = "steps"
     Returns:
         The attribution; without device activity it holds the busiest host thread, and without any event no timeline.
     """
+    return examine(trace, window=window).attribution
+
+
+def examine(trace: Trace, *, window: Literal["steps", "device-span"] = "steps") -> Examined:
+    """Attribute the time of a trace, and keep what it was made from; takes what `attribute` does."""
     host = Host(collect(trace))
     places = Places(host)
     readings, source = read_timelines(host, places, window)
-    host.layers.cache_clear()  # as large as the trace, and not asked for any more
+    host.layers.cache_clear()  # as large as the trace, and seldom asked for again
     host.waits.cache_clear()
-    return assemble(host, places, readings, source)._replace(signs=read_signs(host, places, readings))
+    attribution = assemble(host, places, readings, source)._replace(signs=read_signs(host, places, readings))
+    return Examined(attribution, host, places, readings)

@@ -29,7 +29,8 @@ def describe(host: Host, readings: Sequence[Reading]) -> Program:
     waits = np.zeros(len(rows), np.int8)
     waits[match("runtime", "synchronize", rows)] = WAITS.index("stream")
     waits[match("runtime", "device_wide", rows)] = WAITS.index("device")
-    waits[match("runtime", "blocking_copy", rows) | host.copies_to_host] = WAITS.index("own_copy")
+    waits[match("runtime", "blocking_copy", rows) | host.copies_to_host | staged_copies(host)] = WAITS.index("own_copy")
+    loaded = loading(host)
     return Program(
         calls=work.calls,
         activities=work.activities,
@@ -38,10 +39,25 @@ def describe(host: Host, readings: Sequence[Reading]) -> Program:
         records_event=match("runtime", "event_record", rows),
         awaits_event=match("runtime", "event_wait", rows),
         host=spans(host, [host.rows]),
-        loading=loading(host),
+        loading=loaded,
+        loaded_by_workers=match("host", "worker_loader", loaded.row),
         process_of_thread=work.process_of_thread,
         steps=tuple(reading.step_times for reading in readings if reading.step_times),
     )
+
+
+def staged_copies(host: Host) -> NDArray[np.bool_]:
+    """Mark, among the calls, those that copied from or to pageable memory and returned once the copy had begun.
+
+    The driver copies such memory by way of its own: it waits for the stream first, and returns when it has it all.
+    """
+    work = host.work
+    activities, calls = work.activities, work.calls
+    copies = np.flatnonzero((activities.category == Category.MEMCPY) & (activities.call >= 0))
+    copies = copies[work.names.match("device", "pageable", activities.row[copies])]
+    staged = np.zeros(len(calls.row), bool)
+    staged[activities.call[copies[calls.end[activities.call[copies]] >= activities.start[copies]]]] = True
+    return staged
 
 
 def waited_streams(host: Host) -> NDArray[np.int32]:

@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "explain": "perfkit.cli.explain",
     "record": "perfkit.cli.record",
     "rules": "perfkit.cli.rules",
+    "what-if": "perfkit.cli.what_if",
 }
 """Name of each command, and the module that holds it as ``command``."""
 

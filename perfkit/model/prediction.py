@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from perfkit.model.diagnosis import TraceSummary
+
 __all__ = [
     "EVERYTHING",
     "CaptureGraph",
+    "Forecast",
     "FuseKernels",
     "OverlapCollectives",
     "OverlapCopies",
@@ -161,7 +164,7 @@ class Prediction(NamedTuple):
         low_ns: Lower end of the interval around it.
         high_ns: Upper end.
         measured_step_ns: Length of every step as recorded; the window alone where there are no steps.
-        replayed_step_ns: As replayed without a change.
+        replayed_step_ns: As replayed without a change, all delays between host and device taken to be usual ones.
         predicted_step_ns: As replayed with the changes.
         fidelity: How well the replay without a change reproduces the steps, 0 to 1.
         assumptions: Sentences: what the prediction and its interval take for granted.
@@ -202,6 +205,13 @@ class Prediction(NamedTuple):
     def bottleneck(self) -> str:
         """The busy class or idle cause that has most of the window once the changes are made."""
         return max(self.buckets, key=lambda name: self.buckets[name], default="")
+
+
+class Forecast(NamedTuple):
+    """What `perfkit what-if` answers: a trace, and a prediction for each of its timelines."""
+
+    trace: TraceSummary
+    predictions: tuple[Prediction, ...]
 
 
 class Predict(Protocol):

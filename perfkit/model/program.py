@@ -5,15 +5,18 @@ Times are integer nanoseconds relative to the epoch of the trace; arrays are int
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Ints = NDArray[np.int64]
+    from perfkit.model.prediction import Which
 
-__all__ = ["WAITS", "Activities", "Calls", "Program", "Spans", "StepTimes"]
+    Ints = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
+
+__all__ = ["WAITS", "Activities", "Calls", "Program", "Selection", "Spans", "StepTimes"]
 
 WAITS: Final = ("nothing", "own_copy", "stream", "device")
 """What a call can wait for: the copy that it launched, one stream (or an event on it), or all streams of a device."""
@@ -64,6 +67,10 @@ class Spans(NamedTuple):
     end: Ints
     row: Ints
 
+    def take(self, some: Ints | Mask) -> Spans:
+        """Return some of them, in the order given."""
+        return Spans(self.thread[some], self.start[some], self.end[some], self.row[some])
+
 
 class StepTimes(NamedTuple):
     """The steps of one timeline of an Attribution, or its whole window as the only one.
@@ -96,6 +103,7 @@ class Program(NamedTuple):
         awaits_event: Calls that make a stream wait for an event.
         host: All that the trace shows of host threads: operators, annotations, calls, Python.
         loading: DataLoader's ``__next__`` and its like, disjoint on each thread.
+        loaded_by_workers: Which of these take what other processes have loaded.
         process_of_thread: Index of the process of each thread of the trace, int32.
         steps: The timelines' steps.
     """
@@ -108,5 +116,25 @@ class Program(NamedTuple):
     awaits_event: NDArray[np.bool_]
     host: Spans
     loading: Spans
+    loaded_by_workers: NDArray[np.bool_]
     process_of_thread: NDArray[np.int32]
     steps: tuple[StepTimes, ...]
+
+
+class Selection(Protocol):
+    """Finds the events that a `Which` means in the Program of a trace: names and lines are the trace's."""
+
+    def calls(self, which: Which) -> Mask:
+        """Mark the calls of runtime and driver."""
+
+    def activities(self, which: Which) -> Mask:
+        """Mark the device activities: by their names, and by the lines and threads that they were launched from."""
+
+    def operators(self, which: Which) -> Spans:
+        """Return operators (and annotations, where they are named), the outermost ones, disjoint on each thread."""
+
+    def operators_around(self, calls: Ints) -> Spans:
+        """Return the innermost operators around calls, given by position; disjoint on each thread."""
+
+    def host_time(self, cause: str, which: Which) -> Spans:
+        """Return the time of host threads that is owed to an idle cause, disjoint on each thread."""

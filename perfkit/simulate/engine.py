@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Numbers = NDArray[np.int32]
 
-__all__ = ["NO_EDGE", "Engine", "Twin"]
+__all__ = ["ALWAYS", "NO_EDGE", "Engine", "Twin"]
 
 LATEST: Final = 1 << 61
+ALWAYS: Final = -LATEST
+"""Earlier than anything: no bound."""
 NO_EDGE: Final = -(1 << 63)
 """The lag of an edge that is taken out of the graph."""
 

@@ -50,6 +50,13 @@ class Loader:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Waits for the next batch of a process's workers, which make one every `made_ns`, whoever takes it."""
+
+    made_ns: int
+
+
+@dataclass(frozen=True)
 class Launch:
     """A kernel launch. `latency_ns` runs from the call's end (negative: the kernel starts before the call returns);
     `queue_ns` is the delay after what it queues behind; `module_ns` of the call is a nested module load. A lost launch
@@ -215,6 +222,7 @@ class RunOn:
 
 Action: TypeAlias = (
     Work
+    | Batch
     | Operator
     | Annotation
     | Frame

@@ -109,6 +109,7 @@ class ProcessState:
         self.correlation = origin
         self.external = 3 * origin + 11 * program.pid
         self.frames = 0
+        self.batch_at = 0
         self.step: int | None = 0
 
     def thread(self, name: str) -> HostThread:
@@ -132,6 +133,7 @@ class HostMachine:
         self.processes = [ProcessState(program, 700 + 3 * at) for at, program in enumerate(workload.processes)]
         self._run: dict[type, Callable[..., Run]] = {
             do.Work: self._work,
+            do.Batch: self._batch,
             do.Operator: self._operator,
             do.Annotation: self._annotation,
             do.Frame: self._frame,
@@ -166,6 +168,11 @@ class HostMachine:
 
     def _work(self, _process: ProcessState, thread: HostThread, action: do.Work) -> Run:
         thread.spend(action.ns)
+        yield from ()
+
+    def _batch(self, process: ProcessState, thread: HostThread, action: do.Batch) -> Run:
+        process.batch_at += action.made_ns
+        thread.spend(process.batch_at - thread.clock)
         yield from ()
 
     def _operator(self, process: ProcessState, thread: HostThread, action: do.Operator) -> Run:

@@ -19,6 +19,7 @@ EXPORTED = {
     "diagnose",
     "diff",
     "load",
+    "what_if",
 }
 
 

@@ -1,0 +1,261 @@
+"""The graph of a program: moments of host threads and ends of device activities, and what each has to wait for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from perfkit.simulate.engine import ALWAYS, NO_EDGE
+from perfkit.simulate.handoffs import find_handoffs
+from perfkit.simulate.loaders import find_batches
+from perfkit.simulate.schedule import Schedule
+from perfkit.simulate.streams import Streams, event_links, typical
+from perfkit.simulate.waits import find_waits, wait_times, waiting_calls
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from perfkit.model.program import Program
+    from perfkit.simulate.engine import Engine
+    from perfkit.simulate.handoffs import Handoffs
+    from perfkit.simulate.loaders import Batches
+    from perfkit.simulate.streams import Typical
+    from perfkit.simulate.waits import Waits
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["Edges", "Graph", "Host", "Parts", "build"]
+
+MEDIAN: Final = 0.5
+QUANTILES: Final = (MEDIAN, 0.1, 0.9)
+EXCHANGED: Final = ("launch", "queue", "event", "wait")
+"""What host and device exchange. Its delays are the model's, where host time and device work are the trace's own."""
+
+JOIN, CALL, FORK = range(3)
+"""At one time on one thread, what was waited for elsewhere comes first, and what waits for this comes last."""
+
+
+class Host(NamedTuple):
+    """The moments of host threads that something else depends on, by thread, then time; these are nodes 0, 1 ...
+
+    ``call_start`` and ``call_end`` give the node of each call, or -1: both of a call that waits, the end alone of one
+    that only launches. The others give the nodes of loading spans, handoffs and ends of steps.
+    """
+
+    thread: Ints
+    time: Ints
+    call_start: Ints
+    call_end: Ints
+    loading_start: Ints
+    loading_end: Ints
+    asked: Ints
+    begun: Ints
+    done: Ints
+    resumed: Ints
+    steps: Ints
+
+    @property
+    def nodes(self) -> int:
+        """How many there are."""
+        return len(self.time)
+
+
+class Parts(NamedTuple):
+    """What the graph of a program is made of.
+
+    ``waiting`` marks the calls that wait for something; ``usual`` are delays of devices; ``shared`` are the streams
+    that several threads launch on.
+    """
+
+    waiting: NDArray[np.bool_]
+    streams: Streams
+    waits: Waits
+    handoffs: Handoffs
+    batches: Batches
+    host: Host
+    usual: Typical
+    shared: Ints
+
+
+class Edges:
+    """Edges of one kind, as arrays of nodes: each target can be no earlier than its source and a lag."""
+
+    __slots__ = ("source", "target")
+
+    def __init__(self, source: Ints, target: Ints) -> None:
+        """Take both ends of each."""
+        self.source, self.target = source, target
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.source)
+
+
+class Graph(NamedTuple):
+    """A program's graph. Nodes: the host's moments, the ends of activities, the arrivals of batches.
+
+    Attributes:
+        program: What it was made of.
+        parts: What was found in it.
+        edges: Edges by kind.
+        target: The targets of all edges, one kind after another.
+        seen: The nodes by the time at which they were recorded, int32.
+        schedule: An order that suits all edges.
+        earliest: By node: where it is if nothing leads to it, ns.
+        own: By node: how long its activity takes, ns.
+        lags: By kind, three times: delays that did not show taken to be usual, as short and as long as one in ten.
+            And a fourth time, with all delays between host and device taken to be usual.
+    """
+
+    program: Program
+    parts: Parts
+    edges: dict[str, Edges]
+    target: Ints
+    seen: NDArray[np.int32]
+    schedule: Schedule
+    earliest: Ints
+    own: Ints
+    lags: list[dict[str, Ints]]
+
+    def activity_nodes(self, activities: Ints) -> Ints:
+        """Return the nodes of activities."""
+        return activities + self.parts.host.nodes
+
+
+def build(program: Program, engine: Engine) -> Graph:
+    """Make the graph of a program."""
+    parts = find_parts(program)
+    edges = connect(program, parts)
+    activities, batches = program.activities, parts.batches
+    own = np.zeros(parts.host.nodes + len(activities.row) + len(batches.arrived), np.int64)
+    own[parts.host.nodes :][: len(activities.row)] = activities.end - activities.start
+    time = np.concatenate((parts.host.time, activities.end, batches.arrived))
+    source, target = (np.concatenate([getattr(e, end) for e in edges.values()]) for end in ("source", "target"))
+    seen = np.argsort(time, kind="stable").astype(np.int32)
+    earliest = time - own
+    batch = len(time) - len(batches.late)
+    earliest[batch:] = np.where(batches.late & (batches.previous_late < 0), batches.arrived, ALWAYS)
+    lags = [measure(program, parts, edges, time, own, quantile) for quantile in QUANTILES]
+    lags.append(lags[0] | {kind: usual_lags(program, parts, edges, MEDIAN)[kind] for kind in EXCHANGED})
+    schedule = Schedule.find(engine, target, source, np.arange(len(target)), seen)
+    return Graph(program, parts, edges, target, seen, schedule, earliest, own, lags)
+
+
+def find_parts(program: Program) -> Parts:
+    """Find what the graph is made of."""
+    waiting = waiting_calls(program)
+    streams = Streams.find(program, waiting)
+    waits = find_waits(program, streams, waiting)
+    handoffs, batches = find_handoffs(program), find_batches(program)
+    host = find_moments(program, waiting, handoffs)
+    usual = typical(program, streams, MEDIAN)
+    shared = streams.of_several_threads(program)
+    return Parts(waiting, streams, waits, handoffs, batches, host, usual, shared)
+
+
+def find_moments(program: Program, waiting: NDArray[np.bool_], handoffs: Handoffs) -> Host:
+    """Find the moments of host threads that matter."""
+    calls, loading = program.calls, program.loading
+    both = np.flatnonzero(waiting)
+    end = np.flatnonzero(waiting | calls.with_activity)
+    steps = [step for step in program.steps if step.thread >= 0]
+    edges = np.concatenate([np.empty(0, np.int64), *(step.edges for step in steps)])
+    edge_thread = np.repeat([step.thread for step in steps], [len(step.edges) for step in steps])
+    moments = [  # thread, time, rank among those of one time, and what keeps calls in their order
+        (calls.thread[both], calls.start[both], CALL, 2 * both),
+        (calls.thread[end], calls.end[end], CALL, 2 * end + 1),
+        (loading.thread, loading.start, FORK, np.zeros(len(loading.start))),
+        (loading.thread, loading.end, JOIN, np.zeros(len(loading.start))),
+        (handoffs.waiting_thread, handoffs.asked, FORK, np.ones(len(handoffs.asked))),
+        (handoffs.working_thread, handoffs.begun, JOIN, np.ones(len(handoffs.asked))),
+        (handoffs.working_thread, handoffs.done, FORK, np.ones(len(handoffs.asked))),
+        (handoffs.waiting_thread, handoffs.resumed, JOIN, np.ones(len(handoffs.asked))),
+        (edge_thread, edges, FORK, np.full(len(edges), 2)),
+    ]
+    count = [len(time) for _, time, _, _ in moments]
+    thread = np.concatenate([some for some, _, _, _ in moments]).astype(np.int64)
+    time = np.concatenate([some for _, some, _, _ in moments])
+    rank = np.repeat([some for _, _, some, _ in moments], count)
+    order = np.lexsort((np.concatenate([some for _, _, _, some in moments]), rank, time, thread))
+    node = np.empty(len(order), np.int64)
+    node[order] = np.arange(len(order))
+    nodes = np.split(node, np.cumsum(count)[:-1])
+    call_start, call_end = np.full(len(calls.row), -1, np.int64), np.full(len(calls.row), -1, np.int64)
+    call_start[both], call_end[end] = nodes[0], nodes[1]
+    return Host(thread[order], time[order], call_start, call_end, *nodes[2:])
+
+
+def connect(program: Program, parts: Parts) -> dict[str, Edges]:
+    """Say what waits for what, by kind of edge."""
+    waiting, streams, waits, batches, host = parts.waiting, parts.streams, parts.waits, parts.batches, parts.host
+    activities, offset = program.activities, host.nodes
+    arrivals = offset + len(activities.row)
+    chained = np.flatnonzero(host.thread[1:] == host.thread[:-1]) + 1
+    linked = np.flatnonzero(activities.call >= 0)
+    call = activities.call[linked]
+    behind = np.flatnonzero(streams.before >= 0)
+    first, second = event_links(program, streams, parts.usual)
+    batch, following = np.arange(len(batches.arrived)), np.flatnonzero(batches.previous >= 0)
+    previous = batches.previous[following]
+    late = batches.late[following] & (batches.previous_late[following] >= 0)
+    return {
+        "chain": Edges(chained - 1, chained),
+        "launch": Edges(np.where(waiting[call], host.call_start[call], host.call_end[call]), linked + offset),
+        "queue": Edges(streams.before[behind] + offset, behind + offset),
+        "event": Edges(first + offset, second + offset),
+        "wait": Edges(waits.activity + offset, host.call_end[waits.call]),
+        "handoff": Edges(np.concatenate((host.asked, host.done)), np.concatenate((host.begun, host.resumed))),
+        "arrival": Edges(batch + arrivals, host.loading_end),
+        "made": Edges(np.where(late, batches.previous_late[following], previous) + arrivals, following + arrivals),
+        "taken": Edges(host.loading_end[previous], following + arrivals),
+    }
+
+
+def measure(
+    program: Program, parts: Parts, edges: dict[str, Edges], seen: Ints, own: Ints, quantile: float
+) -> dict[str, Ints]:
+    """Find the lags of all edges so that a replay without a change gives the recorded times.
+
+    Of all that can hold something up, what could last be taken for the reason has been it: its lag is what was seen.
+    The lags of the others did not show; they are usual ones, or as much shorter as they must have been.
+    """
+    batches = parts.batches
+    usual = usual_lags(program, parts, edges, quantile)
+    slack = {kind: (seen - own)[some.target] - seen[some.source] for kind, some in edges.items()}
+    lags = {kind: np.minimum(usual[kind], slack[kind]) for kind in usual}
+    latest = np.full(len(seen), ALWAYS)
+    for kind, lag in lags.items():
+        np.maximum.at(latest, edges[kind].target, np.where(lag > ALWAYS, seen[edges[kind].source] + lag, ALWAYS))
+    for kind, lag in lags.items():
+        some = edges[kind]
+        bound = (seen[some.source] + lag >= latest[some.target]) & (lag > ALWAYS)
+        lags[kind] = np.where(bound, slack[kind], lag)
+    none = {kind: np.full(len(some), NO_EDGE) for kind, some in edges.items() if kind not in lags}
+    made = edges["made"]
+    batch = made.target - (len(seen) - len(batches.late))
+    late = batches.late[batch] & (batches.previous_late[batch] >= 0)
+    none["made"][late] = (seen[made.target] - seen[made.source])[late]
+    return {kind: (lags | none)[kind] for kind in edges}
+
+
+def usual_lags(program: Program, parts: Parts, edges: dict[str, Edges], quantile: float) -> dict[str, Ints]:
+    """Return what the lag of each edge would be if nothing but its source had held its target up."""
+    waiting, streams, batches, host = parts.waiting, parts.streams, parts.batches, parts.host
+    offset = host.nodes
+    device = typical(program, streams, quantile)
+    times = wait_times(program, parts.waits, waiting, quantile)
+    chain = np.full(host.nodes, np.iinfo(np.int64).max)  # a thread takes the time that it took
+    both = np.flatnonzero(waiting)
+    chain[host.call_end[both]] = times.own[both]
+    chain[np.concatenate((host.begun, host.resumed))] = 0
+    chain[host.loading_end[batches.late]] = batches.handling[batches.late]
+    return {
+        "chain": chain[edges["chain"].target],
+        "launch": device.latency[edges["launch"].target - offset],
+        "queue": device.queue[edges["queue"].target - offset],
+        "event": device.queue[edges["event"].target - offset],
+        "wait": times.back[parts.waits.call],
+        "arrival": np.where(batches.late, batches.handling, NO_EDGE),
+        "handoff": np.zeros(2 * len(parts.handoffs.asked), np.int64),
+    }

@@ -1,0 +1,64 @@
+"""Batches: which of them worker processes load, when those arrived, and how soon after one another they could."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from perfkit.model.program import Program
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["Batches", "find_batches"]
+
+MOST_HANDLING_NS: Final = 1_000_000
+"""To take a batch from a queue of workers takes no longer: what is longer waits."""
+CLEARLY: Final = 2
+
+
+class Batches(NamedTuple):
+    """The batches of a program, one for each span of loading, by thread, then time.
+
+    Attributes:
+        by_workers: Those that worker processes load.
+        late: Of these the ones that were waited for.
+        arrived: When each arrived, ns; of those not late, that they had arrived before they were taken is all we know.
+        handling: How long it takes to take each from the queue, ns.
+        previous: The batch before on the same thread, or -1.
+        previous_late: The last one before that was late, or -1.
+    """
+
+    by_workers: NDArray[np.bool_]
+    late: NDArray[np.bool_]
+    arrived: Ints
+    handling: Ints
+    previous: Ints
+    previous_late: Ints
+
+
+def find_batches(program: Program) -> Batches:
+    """Find when batches arrived from what their readers waited."""
+    loading, by_workers = program.loading, program.loaded_by_workers
+    lasted = loading.end - loading.start
+    place = np.arange(len(lasted))
+    first = np.append(True, loading.thread[1:] != loading.thread[:-1])[: len(place)]
+    begins = np.maximum.accumulate(np.where(first, place, 0))
+    handling = lasted.copy()
+    for thread in np.unique(loading.thread[by_workers]).tolist():
+        mine = by_workers & (loading.thread == thread)
+        handling[mine] = np.minimum(lasted[mine], min(int(lasted[mine].min()), MOST_HANDLING_NS))
+    late = by_workers & (lasted > CLEARLY * handling)
+    last_late = np.maximum.accumulate(np.where(late, place, -1))
+    before = np.append(-1, last_late[:-1])[: len(place)]
+    return Batches(
+        by_workers=by_workers,
+        late=late,
+        arrived=np.where(late, loading.end - handling, loading.start),
+        handling=handling,
+        previous=np.where(first, -1, place - 1),
+        previous_late=np.where(before >= begins, before, -1),
+    )

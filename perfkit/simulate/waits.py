@@ -1,0 +1,115 @@
+"""What calls wait for: their own copy, the work of one stream, or that of all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from perfkit.model.columns import MISSING_SMALL
+from perfkit.model.program import WAITS
+from perfkit.simulate.streams import last_before
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from perfkit.model.program import Program
+    from perfkit.simulate.streams import Streams
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["WaitTimes", "Waits", "find_waits", "wait_times", "waiting_calls"]
+
+SKEW_NS: Final = 20_000
+"""A call that waited for something can be recorded to return so long before its end: the clocks differ."""
+MOST_STREAMS: Final = 64
+"""Of more streams in a process, a call that waits for one of them is looked up among those with most work."""
+UNKNOWN_NS: Final = 5_000
+STREAM, DEVICE = WAITS.index("stream"), WAITS.index("device")
+
+
+class Waits(NamedTuple):
+    """Pairs of a call and an activity that it waits for; a call can have several, or none."""
+
+    call: Ints
+    activity: Ints
+
+
+class WaitTimes(NamedTuple):
+    """How long calls that wait usually take, ns: ``own`` with nothing to wait for, ``back`` after what is."""
+
+    own: Ints
+    back: Ints
+
+
+def waiting_calls(program: Program) -> NDArray[np.bool_]:
+    """Mark the calls that wait: those known to, and copies that returned after their end although they had to queue.
+
+    A copy from or to pageable memory may call itself asynchronous; that it waits shows when its stream was not free.
+    """
+    calls, activities = program.calls, program.activities
+    waiting: NDArray[np.bool_] = program.waits != 0
+    copies = np.flatnonzero(activities.call >= 0)
+    copies = copies[calls.is_copy[activities.call[copies]]]
+    call = activities.call[copies]
+    queued = activities.start[copies] - calls.start[call] > SKEW_NS
+    waiting[call[queued & (calls.end[call] >= activities.end[copies])]] = True
+    return waiting
+
+
+def find_waits(program: Program, streams: Streams, waiting: NDArray[np.bool_]) -> Waits:
+    """Find what each waiting call waited for."""
+    activities, calls = program.activities, program.calls
+    own = waiting & (program.waits != STREAM) & (program.waits != DEVICE)
+    copies = np.flatnonzero(activities.call >= 0)
+    copies = copies[own[activities.call[copies]]]
+    found = [(activities.call[copies], copies)]
+    for process in np.unique(calls.process[waiting]).tolist():
+        mine = np.flatnonzero(streams.process == process)
+        size = np.diff(streams.bounds)[mine]
+        mine = mine[np.argsort(-size, kind="stable")[:MOST_STREAMS]]
+        for kind in (STREAM, DEVICE):
+            some = np.flatnonzero((program.waits == kind) & (calls.process == process))
+            if len(some) and len(mine):
+                found += of_streams(program, streams, some, mine, only_one=kind == STREAM)
+    return Waits(np.concatenate([pair[0] for pair in found]), np.concatenate([pair[1] for pair in found]))
+
+
+def of_streams(
+    program: Program, streams: Streams, some: Ints, mine: Ints, *, only_one: bool
+) -> list[tuple[Ints, Ints]]:
+    """Return pairs of the calls ``some`` and the last work handed before to the streams ``mine``, or to one of them.
+
+    Work that went on after the call had returned is none that it waited for. Which stream a call waited for is that of
+    the record, where there is one; else the one whose work ended last before it returned.
+    """
+    activities, calls = program.activities, program.calls
+    last = np.stack([last_before(program, streams, stream, calls.start[some]) for stream in mine.tolist()])
+    end = np.where(last >= 0, activities.end[last], np.iinfo(np.int64).min)
+    last = np.where(end <= calls.end[some] + SKEW_NS, last, -1)
+    end = np.where(last >= 0, end, np.iinfo(np.int64).min)
+    if only_one:
+        number = activities.stream[streams.order[streams.bounds[mine]]]
+        told = program.waited_stream[some]
+        named = (number[:, None] == told) & (told != MISSING_SMALL)
+        chosen = np.where(named.any(axis=0), named.argmax(axis=0), end.argmax(axis=0))
+        found = last[chosen, np.arange(len(some))]
+        return [(some[found >= 0], found[found >= 0])]
+    return [(some[row >= 0], row[row >= 0]) for row in last]
+
+
+def wait_times(program: Program, waits: Waits, waiting: NDArray[np.bool_], quantile: float) -> WaitTimes:
+    """Measure calls that wait: their own time on those that had nothing to wait for, their return on the others."""
+    calls, activities = program.calls, program.activities
+    lasted = calls.end - calls.start
+    last = np.full(len(lasted), np.iinfo(np.int64).min)
+    np.maximum.at(last, waits.call, activities.end[waits.activity])
+    own, back = np.zeros(len(lasted), np.int64), np.zeros(len(lasted), np.int64)
+    for kind in range(len(WAITS)):
+        some = waiting & (program.waits == kind)
+        copies = kind not in (STREAM, DEVICE)
+        alone = calls.is_copy & ~waiting & calls.launches if copies else some & (last <= calls.start)
+        held = some & (last > calls.start)
+        own[some] = np.quantile(lasted[alone], quantile) if alone.any() else UNKNOWN_NS
+        back[some] = np.quantile((calls.end - last)[held], quantile) if held.any() else UNKNOWN_NS
+    return WaitTimes(own, back)

@@ -1,0 +1,219 @@
+"""Programs with a fault removed, to be run again: the truth that predictions are held against."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import TYPE_CHECKING
+
+from tests.simulator import actions as do
+from tests.simulator.host import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Edit = "Callable[[do.Action, tuple[do.Action, ...]], Sequence[do.Action] | None]"
+
+
+def edited(workload: do.Workload, edit: Callable[..., Sequence[do.Action] | None]) -> do.Workload:
+    """A workload with actions replaced: `edit` is given an action and what is around it, the innermost last, and
+    returns what to do instead, or None to look at its children.
+    """
+    marked: tuple[do.Action, ...] = (do.Annotation("ProfilerStep", ()),) if workload.marks else ()
+
+    def walk(actions: Sequence[do.Action], around: tuple[do.Action, ...]) -> list[do.Action]:
+        found: list[do.Action] = []
+        for action in actions:
+            instead = edit(action, around)
+            if instead is not None:
+                found += instead
+            elif isinstance(action, (*do.NESTING, do.RunOn)):
+                inner = () if isinstance(action, do.RunOn) else (*around, action)
+                found.append(dataclasses.replace(action, children=walk(action.children, inner)))
+            else:
+                found.append(action)
+        return found
+
+    return dataclasses.replace(
+        workload,
+        processes=[
+            dataclasses.replace(
+                process,
+                before=walk(process.before, ()),
+                steps=[walk(step, marked) for step in process.steps],
+                after=walk(process.after, ()),
+                beside={
+                    name: actions if name in process.hidden else walk(actions, ())
+                    for name, actions in process.beside.items()
+                },
+            )
+            for process in workload.processes
+        ],
+    )
+
+
+def with_workers(workload: do.Workload, seed: int) -> do.Workload:
+    """What loads with workers waits for them, and not for a time that is the same whenever it asks."""
+    chooser = random.Random(seed)
+    made_ns, taking_ns = chooser.choice((50_000, 400_000, 3_000_000)), chooser.randint(10_000, 150_000)
+
+    def edit(action: do.Action, _: object) -> list[do.Action] | None:
+        if isinstance(action, do.Loader) and action.workers:
+            ns = chooser.randint(made_ns // 2, made_ns * 2)
+            return [do.Loader([do.Batch(ns), do.Work(taking_ns)], action.workers)]
+        return None
+
+    return edited(workload, edit)
+
+
+def overlapped_loader(workload: do.Workload, seed: int) -> do.Workload:
+    """Workers have every batch ready; to take one takes a while."""
+    chooser = random.Random(seed)
+    return edited(
+        workload,
+        lambda action, _: (
+            [do.Loader([do.Work(chooser.randint(20_000, 200_000))], 2)] if isinstance(action, do.Loader) else None
+        ),
+    )
+
+
+def faster_loader(workload: do.Workload, factor: float) -> do.Workload:
+    """All work in the loader takes less time."""
+
+    def edit(action: do.Action, around: tuple[do.Action, ...]) -> list[do.Action] | None:
+        if isinstance(action, do.Work) and any(isinstance(one, do.Loader) for one in around):
+            made = any(isinstance(one, do.Loader) and one.workers for one in around)
+            return None if made else [do.Work(round(action.ns / factor))]
+        return [do.Batch(round(action.made_ns / factor))] if isinstance(action, do.Batch) else None
+
+    return edited(workload, edit)
+
+
+def without_syncs(workload: do.Workload) -> do.Workload:
+    """Nothing waits for the device."""
+
+    def edit(action: do.Action, _: object) -> list[do.Action] | None:
+        if isinstance(action, do.Synchronize):
+            return []
+        if isinstance(action, do.Copy):
+            return [dataclasses.replace(action, function="MemcpyAsync", blocking=False)]
+        return None
+
+    return edited(workload, edit)
+
+
+def without_host_time(workload: do.Workload, cause: str) -> do.Workload:
+    """What a thread does for a cause takes no time."""
+
+    def edit(action: do.Action, around: tuple[do.Action, ...]) -> list[do.Action] | None:
+        within_operator = any(isinstance(one, do.Operator) for one in around)
+        loading = any(isinstance(one, do.Loader) for one in around)
+        named = any(isinstance(one, do.Annotation) or (workload.stacks and isinstance(one, do.Frame)) for one in around)
+        if cause == "allocation":
+            return [] if isinstance(action, do.Allocate) and not loading else None
+        if cause == "compilation":
+            if isinstance(action, do.Launch) and action.module_ns:
+                return [dataclasses.replace(action, call_ns=action.call_ns - action.module_ns, module_ns=0)]
+            return [] if isinstance(action, do.Compile) and not loading else None
+        if cause == "operator_dispatch":
+            outermost = next((one for one in around if isinstance(one, do.Operator)), None)
+            if outermost is None or loading or (not do.launches([outermost]) and host_ns(outermost) > MS):
+                return None
+            return idle(action)
+        return idle(action) if named and not within_operator and not loading else None
+
+    return edited(workload, edit)
+
+
+def idle(action: do.Action) -> list[do.Action] | None:
+    """An action of which the host has nothing to do."""
+    if isinstance(action, (do.Work, do.Overhead, do.Call)):
+        return []
+    if isinstance(action, (do.RecordEvent, do.WaitEvent)):
+        return [dataclasses.replace(action, call_ns=0)]
+    return None
+
+
+def host_ns(action: do.Action) -> int:
+    """Host time of an operator that launches nothing."""
+    return sum(map(host_ns, action.children)) if isinstance(action, do.NESTING) else getattr(action, "ns", 0)
+
+
+def faster_kernel(workload: do.Workload, kernel: str, factor: float) -> do.Workload:
+    """One kernel takes less time wherever it runs."""
+
+    def edit(action: do.Action, _: object) -> list[do.Action] | None:
+        if isinstance(action, do.Launch) and action.kernel == kernel:
+            return [dataclasses.replace(action, ns=round(action.ns / factor))]
+        if isinstance(action, do.GraphLaunch):
+            nodes = [
+                dataclasses.replace(node, ns=round(node.ns / factor)) if node.kernel == kernel else node
+                for node in action.nodes
+            ]
+            return [dataclasses.replace(action, nodes=nodes)]
+        return None
+
+    return edited(workload, edit)
+
+
+def faster_operator(workload: do.Workload, name: str, factor: float) -> do.Workload:
+    """An operator takes less time, on the host and by all that it launches."""
+
+    def edit(action: do.Action, around: tuple[do.Action, ...]) -> list[do.Action] | None:
+        if not any(isinstance(one, do.Operator) and one.name == name for one in around):
+            return None
+        if isinstance(action, do.Work):
+            return [do.Work(round(action.ns / factor))]
+        if isinstance(action, (do.Launch, do.Memset)):
+            return [dataclasses.replace(action, ns=round(action.ns / factor), call_ns=round(action.call_ns / factor))]
+        return None
+
+    return edited(workload, edit)
+
+
+def overlapped_copies(workload: do.Workload) -> do.Workload:
+    """Copies between host and device are on a stream of their own and hold nothing up; nor do the waits for them."""
+    last: list[do.Action | None] = [None]
+
+    def edit(action: do.Action, _: object) -> list[do.Action] | None:
+        before = last[0]
+        if isinstance(action, do.LAUNCHING):
+            last[0] = action
+        if isinstance(action, do.Synchronize) and action.scope == "stream" and isinstance(before, do.Copy):
+            return [] if (before.stream, before.device) == (action.stream, action.device) else None
+        if isinstance(action, do.Copy) and action.kind != "PtoP":
+            return [dataclasses.replace(action, stream=77, function="MemcpyAsync", blocking=False)]
+        return None
+
+    return edited(workload, edit)
+
+
+def overlapped_collectives(workload: do.Workload) -> do.Workload:
+    """Nothing in a step waits for its collectives."""
+
+    def edit(action: do.Action, _: object) -> list[do.Action] | None:
+        return [] if isinstance(action, do.WaitEvent) and action.event.startswith("reduced") else None
+
+    return edited(workload, edit)
+
+
+def larger_batch(workload: do.Workload, factor: float, fixed_ns: int) -> do.Workload:
+    """Loading, copies and kernels have more to do; a part of each kernel does not grow."""
+
+    def longer(ns: int) -> int:
+        return max(ns, round(fixed_ns + (ns - fixed_ns) * factor))
+
+    def edit(action: do.Action, around: tuple[do.Action, ...]) -> list[do.Action] | None:
+        if isinstance(action, do.Work) and any(isinstance(one, do.Loader) for one in around):
+            made = any(isinstance(one, do.Loader) and one.workers for one in around)
+            return None if made else [do.Work(round(action.ns * factor))]
+        if isinstance(action, do.Batch):
+            return [do.Batch(round(action.made_ns * factor))]
+        if isinstance(action, (do.Copy, do.Memset)) or (isinstance(action, do.Launch) and not action.communication):
+            return [dataclasses.replace(action, ns=longer(action.ns))]
+        if isinstance(action, do.GraphLaunch):
+            nodes = [dataclasses.replace(node, ns=longer(node.ns)) for node in action.nodes]
+            return [dataclasses.replace(action, nodes=nodes)]
+        return None
+
+    return edited(workload, edit)

@@ -1,0 +1,58 @@
+"""``perfkit what-if`` as users run it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.unit.cli.command_line import fail, run, trace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_all_forms_say_the_same() -> None:
+    asked = ("what-if", trace(), "--overlap", "loader")
+    text = run(*asked, COLUMNS="100").stdout.decode()
+    markdown = run(*asked, "--format", "markdown").stdout.decode()
+    (found,) = json.loads(run(*asked, "--format", "json").stdout)["predictions"]
+    headline = next(line for line in text.splitlines() if "instead of" in line)
+    assert headline.split(",")[0] in markdown
+    assert found["low_ns"] <= found["predicted_ns"] <= found["high_ns"] < found["measured_ns"]
+    assert found["saving_ns"] == found["measured_ns"] - found["predicted_ns"]
+    assert found["bottleneck"] == max(found["buckets"], key=found["buckets"].get)
+    assert all(assumption.split(".")[0][:40] in " ".join(text.split()) for assumption in found["assumptions"])
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_changes_are_made_together() -> None:
+    def predicted(*changes: str) -> int:
+        (found,) = json.loads(run("what-if", trace(), *changes, "-f", "json").stdout)["predictions"]
+        return int(found["predicted_ns"])
+
+    both = predicted("--overlap", "loader", "--faster", "aten::*=2")
+    assert both < min(predicted("--overlap", "loader"), predicted("--faster", "aten::*=2"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ((), "no change is asked for"),
+        (("--faster", "aten::mm"), "has no factor"),
+        (("--faster", "aten::mm=0"), "has no factor"),
+        (("--faster", "aten::no_such_thing=2"), "nothing to be changed"),
+        (("--remove", "everything"), "nothing that can be removed"),
+        (("--defer", "python"), "only sync can be deferred"),
+        (("--workers", "2"), "give --overlap loader"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_a_line(asked: tuple[str, ...], says: str) -> None:
+    assert says in fail("what-if", trace(), *asked)
+
+
+def test_the_trace_is_not_overwritten(tmp_path: Path) -> None:
+    copy = tmp_path / "trace.json.gz"
+    copy.write_bytes(trace().read_bytes())
+    assert "is the trace itself" in fail("what-if", copy, "--overlap", "loader", "-o", copy)

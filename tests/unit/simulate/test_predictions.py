@@ -1,0 +1,107 @@
+"""Predictions against the truth: the simulator runs the same program again, with the fault removed.
+
+The programs are the simulator's random ones, written for other tests: streams that threads share, launches that nobody
+recorded, graphs, collectives, several devices and processes. Nothing in the replay knows them.
+"""
+
+from __future__ import annotations
+
+import collections
+import statistics
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+import perfkit
+from perfkit.attribute import examine
+from perfkit.model import prediction as what
+from perfkit.model.prediction import Which
+from perfkit.pipeline.what_if import simulation
+from tests import simulator
+from tests.simulator import without
+from tests.simulator.programs import KERNELS, NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.simulator import Workload
+
+PROGRAMS = 200
+TOGETHER = 4
+"""Kinds of change tried on each program."""
+
+
+class Kind(NamedTuple):
+    """A change, and the program with it made; both may depend on the seed of the program."""
+
+    change: Callable[[int], what.WhatIf]
+    made: Callable[[Workload, int], Workload]
+
+
+def removed(cause: str) -> Kind:
+    """The host time of a cause removed."""
+    return Kind(lambda _: what.RemoveHostTime(cause), lambda program, _: without.without_host_time(program, cause))
+
+
+KINDS: dict[str, Kind] = {
+    "loader overlapped": Kind(lambda _: what.OverlapLoader(), without.overlapped_loader),
+    "loader faster": Kind(lambda _: what.SpeedUpLoader(3), lambda program, _: without.faster_loader(program, 3)),
+    "sync removed": Kind(lambda _: what.RemoveSync(), lambda program, _: without.without_syncs(program)),
+    "copies overlapped": Kind(lambda _: what.OverlapCopies(), lambda program, _: without.overlapped_copies(program)),
+    "collectives overlapped": Kind(
+        lambda _: what.OverlapCollectives(), lambda program, _: without.overlapped_collectives(program)
+    ),
+    "kernel faster": Kind(
+        lambda seed: what.SpeedUp(Which(names=(KERNELS[seed % 4],)), 3),
+        lambda program, seed: without.faster_kernel(program, KERNELS[seed % 4], 3),
+    ),
+    "operator faster": Kind(
+        lambda seed: what.SpeedUp(Which(names=(NAMES[seed % 6],)), 2.5),
+        lambda program, seed: without.faster_operator(program, NAMES[seed % 6], 2.5),
+    ),
+    "batch doubled": Kind(lambda _: what.ScaleBatch(2), lambda program, _: without.larger_batch(program, 2, 2_000)),
+} | {f"{cause} removed": removed(cause) for cause in ("allocation", "compilation", "operator_dispatch", "python")}
+
+
+@pytest.fixture(scope="module")
+def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
+    """Relative errors of predicted windows, by kind of change, over all devices of all programs."""
+    path = tmp_path_factory.mktemp("predictions") / "trace.json"
+    found: dict[str, list[float]] = collections.defaultdict(list)
+    names = sorted(KINDS)
+    for seed in range(PROGRAMS):
+        chosen = [names[(seed * TOGETHER + place) % len(names)] for place in range(TOGETHER)]
+        for kind, error in of_program(seed, chosen, path):
+            found[kind].append(error)
+    return found
+
+
+def of_program(seed: int, kinds: list[str], path: Path) -> list[tuple[str, float]]:
+    """Predict some changes of one program, and make them."""
+    program = without.with_workers(simulator.random_program(seed), seed)
+    simulator.write(simulator.record(program), path)
+    examined = examine(perfkit.load(path))
+    replay, found = simulation(examined), []
+    for kind in kinds:
+        again = simulator.record(KINDS[kind].made(program, seed))
+        for line in examined.attribution.timelines:
+            window = "steps" if line.window_kind == "steps" else "device-span"
+            truth = {t.device: t.window_ns for t in simulator.timelines(again, window)}.get(line.device)
+            predicted: Any = replay.predict(KINDS[kind].change(seed), timeline=line.id)
+            if truth:
+                found.append((kind, abs(predicted.predicted_ns / truth - 1)))
+    return found
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_is_predicted_is_what_happens(errors: dict[str, list[float]], kind: str) -> None:
+    mistakes = sorted(errors[kind])
+    assert len(mistakes) > PROGRAMS / 4
+    assert statistics.median(mistakes) < 0.005
+    assert sum(mistake <= 0.05 for mistake in mistakes) >= 0.8 * len(mistakes)
+
+
+def test_nearly_all_predictions_are_within_five_percent(errors: dict[str, list[float]]) -> None:
+    mistakes = sorted(mistake for some in errors.values() for mistake in some)
+    assert sum(mistake <= 0.05 for mistake in mistakes) >= 0.92 * len(mistakes)
