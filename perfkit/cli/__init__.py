@@ -24,6 +24,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "record": "perfkit.cli.record",
     "rules": "perfkit.cli.rules",
     "what-if": "perfkit.cli.what_if",
+    "run": "perfkit.cli.run",
 }
 """Name of each command, and the module that holds it as ``command``."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from perfkit.cli.output import refuse_overwriting, write_file, write_standard_output
-from perfkit.cli.program import PROGRAM, CommandOrProgram, record_into, recording_options
+from perfkit.cli.program import PROGRAM, CommandOrProgram, attach_into, record_into, recording_options
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ PIPE_WIDTH: Final = 80
 Examples:
   perfkit diagnose trace.json.gz
   perfkit diagnose -- python train.py     # runs and records it first
+  perfkit diagnose --pid 4711 --duration 5s
   perfkit diagnose ranks/                 # compares the ranks
   perfkit diagnose ranks/ --rank 3
   perfkit diagnose trace.json.gz --format json | jq .verdict
@@ -82,6 +83,9 @@ Examples:
 )
 @click.option("--ignore", metavar="RULES", help="Not these rules; see `perfkit rules`.")
 @recording_options("steps", "warmup", "duration", "stacks", "shapes", "stop")
+@click.option(
+    "--pid", multiple=True, type=click.IntRange(min=1), help="Record a process that runs; several may be given."
+)
 @click.option("--folder", type=click.Path(), help="Where to keep what is recorded.  [default: perfkit-DATE-TIME]")
 @click.option("--no-cache", is_flag=True, help="Do not use or keep summaries of ranks.")
 def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, output: str | None, **asked: Any) -> None:
@@ -115,19 +119,18 @@ def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, out
 def recorded(program: tuple[str, ...] | None, paths: tuple[str, ...], asked: dict[str, Any]) -> tuple[str, ...]:
     """Return what to read: what was given, or the folder into which a program has just been recorded."""
     given = {name: asked.pop(name) for name in ("steps", "warmup", "duration", "stacks", "shapes", "stop", "folder")}
-    if program is None:
+    pids = asked.pop("pid")
+    if program is None and not pids:
         for name, value in given.items():
             if value:
-                message = (
-                    f"--{name} is for recording: give a command after --, as in `perfkit diagnose -- python train.py`"
-                )
+                message = f"--{name} is for recording: give a command after --, or a --pid"
                 raise UsageError(message)
         if not paths:
-            message = "nothing to diagnose: give a trace, a folder, or a command after --"
+            message = "nothing to diagnose: give a trace, a folder, a --pid, or a command after --"
             raise UsageError(message)
         return paths
-    if paths or not program:
-        message = "give a trace before --, or a command after it"
+    if sum(map(bool, (paths, pids, program is not None))) > 1 or program == ():
+        message = "give one of these: a trace, a --pid, or a command after --"
         raise UsageError(message)
     from pathlib import Path
 
@@ -135,7 +138,10 @@ def recorded(program: tuple[str, ...] | None, paths: tuple[str, ...], asked: dic
 
     folder = given.pop("folder")
     made = Path(folder) if folder else default_folder()
-    record_into(made, program, given)
+    if program is None:
+        attach_into(made, pids, given)
+    else:
+        record_into(made, program, given)
     return (str(made),)
 
 

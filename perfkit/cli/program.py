@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from perfkit.model.recording import Recording
     from perfkit.record.plan import Plan
 
-__all__ = ["PROGRAM", "CommandOrProgram", "Seconds", "plan_of", "record_into", "recording_options"]
+__all__ = ["PROGRAM", "CommandOrProgram", "Seconds", "attach_into", "plan_of", "record_into", "recording_options"]
 
 PROGRAM: Final = "perfkit.program"
 
@@ -83,10 +83,24 @@ def plan_of(asked: dict[str, Any]) -> Plan:
 def record_into(folder: Path, program: tuple[str, ...], asked: dict[str, Any]) -> Recording:
     """Run a program, record it, and say on standard error what was recorded and what it cost."""
     from perfkit.pipeline.record import record_program
-    from perfkit.report.recording import sentences
 
     stop = asked.pop("stop")
-    recording = record_program(program, plan_of(asked), folder, stop=stop)
+    return told(record_program(program, plan_of(asked), folder, stop=stop), folder)
+
+
+def attach_into(folder: Path, pids: tuple[int, ...], asked: dict[str, Any]) -> Recording:
+    """Record processes that run, and say on standard error what was recorded."""
+    from perfkit.pipeline.record import record_process
+
+    asked.pop("stop")
+    by_steps = asked["steps"] is not None and asked["duration"] is None
+    return told(record_process(pids, plan_of(asked), folder, by_steps=by_steps), folder)
+
+
+def told(recording: Recording, folder: Path) -> Recording:
+    """Say on standard error what was recorded."""
+    from perfkit.report.recording import sentences
+
     for sentence in sentences(recording):
         click.echo(f"perfkit: {sentence}", err=True)
     click.echo(f"perfkit: written to {folder}", err=True)

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
 from perfkit.record import record
-from perfkit.record.plan import Plan
+from perfkit.record.attach import attach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from perfkit.model.recording import Recording
+    from perfkit.record.plan import Plan
 
-__all__ = ["Plan", "record_program"]
+__all__ = ["record_process", "record_program"]
 
 
 def record_program(command: Sequence[str], plan: Plan, folder: Path, *, stop: bool = False) -> Recording:
@@ -34,6 +35,11 @@ def record_program(command: Sequence[str], plan: Plan, folder: Path, *, stop: bo
     if not any(process.trace for process in recording.processes):
         raise UsageError(why_nothing(recording, plan))
     return recording
+
+
+def record_process(pids: Sequence[int], plan: Plan, folder: Path, *, by_steps: bool) -> Recording:
+    """Record processes that run into a folder, which can then be diagnosed; `perfkit.record.attach.attach` says how."""
+    return attach(pids, plan, folder, by_steps=by_steps)
 
 
 def why_nothing(recording: Recording, plan: Plan) -> str:

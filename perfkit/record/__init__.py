@@ -6,7 +6,6 @@ What runs inside the program is `perfkit.record.agent`; everything else here run
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
 from perfkit.record.collect import collect, statuses
-from perfkit.record.launch import environment, make_folder, run
+from perfkit.record.launch import discard, environment, make_folder, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +53,7 @@ def record(command: Sequence[str], plan: Plan, folder: Path, *, stop: bool = Fal
         raise
     recording = collect(made, command, status)
     if not any(process.trace for process in recording.processes):
-        shutil.rmtree(made)
+        discard(made)
     return recording
 
 
@@ -69,8 +68,3 @@ def all_done(folder: Path) -> bool:
     """Tell whether at least one process has recorded what it should, and none is at it."""
     phases = {said["phase"] for said in statuses(folder)}
     return "ended" in phases and not phases & {"prepared", "recording", "saving"}
-
-
-def discard(folder: Path) -> None:
-    """Remove the folder of a recording that never began."""
-    shutil.rmtree(folder)

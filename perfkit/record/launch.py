@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from perfkit.record.plan import Plan
 
-__all__ = ["WORK", "environment", "make_folder", "run"]
+__all__ = ["WORK", "discard", "environment", "make_folder", "run"]
 
 WORK: Final = ".work"
 """What the processes of the program write while they run: a folder in that of the recording."""
@@ -48,6 +48,11 @@ def make_folder(path: Path) -> Path:
         message = f"the disk of {path} has {free / 1e6:.1f} MB left: make room, or choose another folder with --output"
         raise UsageError(message)
     return folder
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a recording in which there is nothing."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def environment(plan: Plan, folder: Path) -> dict[str, str]:

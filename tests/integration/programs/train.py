@@ -1,6 +1,6 @@
 """A training loop with a second thread at work and loader workers, which ends in the way that it is told.
 
-    train.py STEPS [ENDING] [--workers N] [--sleep-ms N]
+    train.py STEPS [ENDING] [--workers N] [--sleep-ms N] [--say] [--run FILE]
 
 Prints the steps that it made. Endings other than ``return`` come after half of the steps.
 """
@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -19,6 +20,8 @@ arguments.add_argument("steps", type=int)
 arguments.add_argument("ending", nargs="?", default="return")
 arguments.add_argument("--workers", type=int, default=0)
 arguments.add_argument("--sleep-ms", type=float, default=0.0)
+arguments.add_argument("--say", action="store_true", help="say when training begins")
+arguments.add_argument("--run", default="", help="a script to run before the fifth step")
 asked = arguments.parse_args()
 
 
@@ -57,6 +60,10 @@ thread = threading.Thread(target=beside)
 thread.start()
 try:
     for step in range(asked.steps):
+        if step == 4 and asked.say:
+            print("training", flush=True)
+            if asked.run:
+                exec(compile(Path(asked.run).read_text(), asked.run, "exec"))
         optimizer.zero_grad()
         model(next(batches)).sum().backward()
         time.sleep(0.002)
