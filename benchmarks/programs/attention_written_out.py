@@ -52,7 +52,7 @@ ATTENTION_WRITTEN_OUT = Pair(
     kind="serving",
     fault="attention as two products and a softmax",
     repair="scaled_dot_product_attention",
-    rules=dict.fromkeys(("cpu", "cuda"), ("PK313",)),
+    rules=dict.fromkeys(("cpu", "cuda"), ("PK309",)),
     faulty=_by_hand,
     repaired=_in_one,
 )

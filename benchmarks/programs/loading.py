@@ -54,7 +54,7 @@ LOADER_IN_PROCESS = Pair(
     kind="training",
     fault="each batch is read and decoded by the training process itself (num_workers=0)",
     repair="num_workers=4",
-    rules=dict.fromkeys(("cpu", "cuda"), ("PK101",)),
+    rules=dict.fromkeys(("cpu", "cuda"), ("PK103",)),
     faulty=functools.partial(_remote, workers=0),
     repaired=functools.partial(_remote, workers=4),
     settling_steps=8,

@@ -60,7 +60,7 @@ NORM_WRITTEN_OUT = Pair(
     kind="training",
     fault="layer norm and GELU as a dozen pointwise operators",
     repair="layer_norm and gelu",
-    rules=dict.fromkeys(("cpu", "cuda"), ("PK311",)),
+    rules=dict.fromkeys(("cpu", "cuda"), ("PK308",)),
     faulty=_written_out,
     repaired=_native,
 )

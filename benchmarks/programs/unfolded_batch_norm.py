@@ -47,7 +47,7 @@ UNFOLDED_BATCH_NORM = Pair(
     kind="serving",
     fault="batch norms follow their convolutions as operators of their own",
     repair="they are folded into the convolutions' weights",
-    rules=dict.fromkeys(("cpu", "cuda"), ("PK317",)),
+    rules=dict.fromkeys(("cpu", "cuda"), ("PK313",)),
     faulty=functools.partial(_serve, folded=False),
     repaired=functools.partial(_serve, folded=True),
 )

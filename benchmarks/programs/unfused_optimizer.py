@@ -44,7 +44,7 @@ UNFUSED_OPTIMIZER = Pair(
     kind="training",
     fault="AdamW updates one parameter after another, by a dozen operators each",
     repair="fused=True",
-    rules=dict.fromkeys(("cpu", "cuda"), ("PK316",)),
+    rules=dict.fromkeys(("cpu", "cuda"), ("PK311",)),
     faulty=_one_by_one,
     repaired=_fused,
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perfkit.model.diagnosis import Diagnosis, TraceSummary
     from perfkit.model.fleet import Fleet
     from perfkit.model.kernel_profile import KernelMeasure
+    from perfkit.model.signs import Wait
     from perfkit.model.trace import Defect
 
 __all__ = ["SCHEMA", "build", "draw", "write"]
@@ -59,7 +60,10 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "trace": _trace(diagnosis.trace, defects(diagnosis)),
         "window": _window(attribution),
         "timelines": [_timeline(timeline) for timeline in attribution.timelines],
-        "host": {"blocked": [row._asdict() for row in attribution.blocked[:top]]},
+        "host": {
+            "blocked": [row._asdict() for row in attribution.blocked[:top]],
+            "waits": [_wait(row) for row in attribution.signs.waits[:top]],
+        },
         "operators": [row._asdict() for row in attribution.operators[:top]],
         "kernels": [_kernel(row, measures.get(place)) for place, row in enumerate(attribution.kernels[:top])],
         "copies": [row._asdict() for row in attribution.copies[:top]],
@@ -174,6 +178,13 @@ def _step(step: Step) -> dict[str, Any]:
         "busy": dict(step.busy),
         "idle": dict(step.idle),
     }
+
+
+def _wait(wait: Wait) -> dict[str, Any]:
+    """Describe what waited for a device, without the rows of its calls."""
+    record = wait._asdict()
+    del record["rows"]
+    return record
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def parts(diagnosis: Diagnosis, rows: int) -> Iterable[str]:
     yield folded("Kernels, operators and copies", tables(diagnosis, rows))
     if diagnosis.fleet is None:
         yield folded("Other devices", [bullets(outline.other_timelines(diagnosis)[:rows])])
-    blocked = [outline.blocked_sentence(row) for row in diagnosis.attribution.blocked if row.ns]
+    blocked = outline.blocked_sentences(diagnosis)
     yield folded("Host threads held up", [bullets(blocked[:rows])])
     yield section("How it was recorded", outline.recorded_how(diagnosis)[: rows or 1])
     yield section("About the trace", outline.problems(diagnosis)[: rows or 1])

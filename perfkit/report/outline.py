@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from perfkit.model.advice import Finding
-    from perfkit.model.attribution import Blocked, Operator, Timeline
+    from perfkit.model.attribution import Operator, Timeline
     from perfkit.model.diagnosis import Diagnosis
     from perfkit.model.trace import Defect
 
 __all__ = [
     "Portion",
-    "blocked_sentence",
+    "blocked_sentences",
     "defects",
     "main_timeline",
     "operator_name",
@@ -139,10 +139,22 @@ def operator_name(operator: Operator) -> str:
     return f"{operator.name} in {place}" if place else operator.name
 
 
-def blocked_sentence(row: Blocked) -> str:
-    """Say how long a host thread was held up."""
-    share = percent(row.ns, row.window_ns)
-    return f"{row.thread}: {cause_label(row.cause)} {share}, {duration(row.ns)} in {count(row.calls, 'call')}"
+def blocked_sentences(diagnosis: Diagnosis) -> list[str]:
+    """Say how long host threads were held up, and what each waited for the longest where that is known."""
+    found = []
+    for row in diagnosis.attribution.blocked:
+        if not row.ns:
+            continue
+        share = percent(row.ns, row.window_ns)
+        found.append(
+            f"{row.thread}: {cause_label(row.cause)} {share}, {duration(row.ns)} in {count(row.calls, 'call')}"
+        )
+        waits = [wait for wait in diagnosis.attribution.signs.waits if wait.thread == row.thread]
+        if row.cause == "synchronization" and waits:
+            longest = max(waits, key=lambda wait: wait.blocked_ns)
+            place = f", {longest.where}" if longest.where else ""
+            found.append(f"longest: {duration(longest.blocked_ns)} in {longest.operator}{place}")
+    return found
 
 
 def other_timelines(diagnosis: Diagnosis) -> list[str]:

@@ -311,7 +311,7 @@ class Sheet:
         if self.diagnosis.fleet is not None:
             return []
         others = outline.other_timelines(self.diagnosis)[:most]
-        blocked = [outline.blocked_sentence(row) for row in self.diagnosis.attribution.blocked if row.ns]
+        blocked = outline.blocked_sentences(self.diagnosis)
         return self.joined(
             self.listed("Other devices", others),
             self.listed("Host threads held up", blocked[:most]),
