@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from perfkit.advise import EVERY_RULE, advise
-from perfkit.attribute import attribute
+from perfkit.attribute import examine
 from perfkit.errors import NoTimelineError, UsageError
 from perfkit.ingest import choose_among, find, is_folder, load
 from perfkit.ingest.recording import read_recording
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from perfkit.advise import RuleSet
     from perfkit.ingest import Found
+    from perfkit.model.prediction import Prediction, WhatIf
     from perfkit.pipeline.fleet import Means
+    from perfkit.simulate.simulation import Simulation
 
     Path = str | os.PathLike[str]
 
@@ -94,9 +97,20 @@ def of_trace(
     if rank is not None and source.rank != rank:
         message = f"{source.path} is of rank {source.rank}, not {rank}: leave the rank out, or give the other trace"
         raise UsageError(message)
-    attribution = attribute(source, window=window or "steps")
-    advice = advise(attribution, rules, recorded_as=source.format)
-    return Diagnosis(trace=TraceSummary.of(source), attribution=attribution, advice=advice)
+    examined = examine(source, window=window or "steps")
+
+    def predict(*what_if: WhatIf, timeline: str = "") -> Prediction | None:
+        """Replay the trace; what that takes is imported, and done, for the first finding that asks."""
+        return replay().predict(*what_if, timeline=timeline)
+
+    @functools.cache
+    def replay() -> Simulation:
+        from perfkit.pipeline.what_if import simulation
+
+        return simulation(examined)
+
+    advice = advise(examined.attribution, rules, predict=predict, recorded_as=source.format)
+    return Diagnosis(trace=TraceSummary.of(source), attribution=examined.attribution, advice=advice)
 
 
 def recorded(diagnosis: Diagnosis, source: Path | BinaryIO | Sequence[Path]) -> Diagnosis:

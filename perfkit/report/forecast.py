@@ -23,6 +23,12 @@ __all__ = ["SCHEMA", "change_words", "draw_json", "draw_markdown", "draw_text"]
 SCHEMA: Final = "perfkit.what-if/1"
 MOST_LINES: Final = 6
 BUCKETS: Final = 4
+ALWAYS: Final = (
+    "Everything else stays as recorded: the length of each kernel and copy, host work, the order of launches.",
+    "Delays between launch and start that the trace does not show are its median ones; the interval has its shortest "
+    "and longest tenth, and two standard errors of the predicted steps.",
+)
+"""What every prediction takes for granted."""
 WORDS: Final[Mapping[type, Callable[[Any, str], str]]] = {
     nouns.CaptureGraph: lambda _, which: f"launches{which or ' of each step'} in one CUDA graph",
     nouns.FuseKernels: lambda change, which: f"kernels{which or f' of {len(change.runs):,} sets'} fused",
@@ -84,7 +90,7 @@ def draw_text(forecast: Forecast, pen: Pen) -> str:
         for fact in facts(prediction):
             lines += [f"  {line}" for line in pen.wrap(fact, pen.width - 2, MOST_LINES)]
         lines += ["", pen.paint("Taken for granted", "heading")]
-        for assumption in prediction.assumptions:
+        for assumption in (*prediction.assumptions, *ALWAYS):
             first, *others = pen.wrap(assumption, pen.width - 4, MOST_LINES)
             lines += [f"  - {first}", *(f"    {line}" for line in others)]
         lines.append("")
@@ -110,7 +116,7 @@ def draw_markdown(forecast: Forecast) -> str:
             bullets(map(prose, facts(prediction))),
             table(("Step", "Measured", "Predicted", "Change"), "lrrr", rows),
             "Taken for granted:",
-            bullets(map(prose, prediction.assumptions)),
+            bullets(map(prose, (*prediction.assumptions, *ALWAYS))),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -145,6 +151,7 @@ def prediction_document(prediction: Prediction) -> dict[str, Any]:
     return {
         **prediction._asdict(),
         "what_if": changes,
+        "assumptions": [*prediction.assumptions, *ALWAYS],
         "saving_ns": prediction.saving_ns,
         "bottleneck": prediction.bottleneck,
     }

@@ -16,11 +16,6 @@ __all__ = ["assumptions"]
 
 FAITHFUL: Final = 0.95
 
-OF_ALL: Final = (
-    "Everything else stays as recorded: the length of each kernel and copy, host work, the order of launches.",
-    "Delays between launch and start that the trace does not show are its median ones; the interval has its shortest "
-    "and longest tenth, and two standard errors of the predicted steps.",
-)
 OF_KIND: Final[Mapping[type, tuple[str, ...]]] = {
     prediction.OverlapLoader: (
         "A batch that is ready is taken from its workers in 0.1 ms; in the interval, in nothing to 1 ms.",
@@ -61,4 +56,4 @@ def assumptions(what_if: Sequence[WhatIf], fidelity: float) -> tuple[str, ...]:
             f"The model reproduces only {percent(fidelity)} of the recorded steps: take the prediction for a rough one."
         )
         found.insert(0, doubt)
-    return (*found, *OF_ALL)
+    return tuple(found)

@@ -134,8 +134,7 @@ def build(program: Program, engine: Engine) -> Graph:
     source, target = (np.concatenate([getattr(e, end) for e in edges.values()]) for end in ("source", "target"))
     seen = np.argsort(time, kind="stable").astype(np.int32)
     earliest = time - own
-    batch = len(time) - len(batches.late)
-    earliest[batch:] = np.where(batches.late & (batches.previous_late < 0), batches.arrived, ALWAYS)
+    earliest[len(time) - len(batches.late) :] = ALWAYS
     lags = [measure(program, parts, edges, time, own, quantile) for quantile in QUANTILES]
     lags.append(lags[0] | {kind: usual_lags(program, parts, edges, MEDIAN)[kind] for kind in EXCHANGED})
     schedule = Schedule.find(engine, target, source, np.arange(len(target)), seen)
@@ -198,7 +197,8 @@ def connect(program: Program, parts: Parts) -> dict[str, Edges]:
     first, second = event_links(program, streams, parts.usual)
     batch, following = np.arange(len(batches.arrived)), np.flatnonzero(batches.previous >= 0)
     previous = batches.previous[following]
-    late = batches.late[following] & (batches.previous_late[following] >= 0)
+    # Workers began when a batch was first asked for.
+    since = np.where(batches.previous_late >= 0, batches.previous_late + arrivals, host.loading_start[batches.first])
     return {
         "chain": Edges(chained - 1, chained),
         "launch": Edges(np.where(waiting[call], host.call_start[call], host.call_end[call]), linked + offset),
@@ -207,7 +207,7 @@ def connect(program: Program, parts: Parts) -> dict[str, Edges]:
         "wait": Edges(waits.activity + offset, host.call_end[waits.call]),
         "handoff": Edges(np.concatenate((host.asked, host.done)), np.concatenate((host.begun, host.resumed))),
         "arrival": Edges(batch + arrivals, host.loading_end),
-        "made": Edges(np.where(late, batches.previous_late[following], previous) + arrivals, following + arrivals),
+        "made": Edges(since, batch + arrivals),
         "taken": Edges(host.loading_end[previous], following + arrivals),
     }
 
@@ -233,9 +233,7 @@ def measure(
         lags[kind] = np.where(bound, slack[kind], lag)
     none = {kind: np.full(len(some), NO_EDGE) for kind, some in edges.items() if kind not in lags}
     made = edges["made"]
-    batch = made.target - (len(seen) - len(batches.late))
-    late = batches.late[batch] & (batches.previous_late[batch] >= 0)
-    none["made"][late] = (seen[made.target] - seen[made.source])[late]
+    none["made"] = np.where(batches.late, seen[made.target] - seen[made.source], NO_EDGE)
     return {kind: (lags | none)[kind] for kind in edges}
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches", "find_batches"]
 
-MOST_HANDLING_NS: Final = 1_000_000
-"""To take a batch from a queue of workers takes no longer: what is longer waits."""
+MOST_HANDLING_NS: Final = 200_000
+"""To take a batch from a queue of workers takes no longer, where all we see of it waits."""
 CLEARLY: Final = 2
 
 
@@ -28,6 +28,7 @@ class Batches(NamedTuple):
         late: Of these the ones that were waited for.
         arrived: When each arrived, ns; of those not late, that they had arrived before they were taken is all we know.
         handling: How long it takes to take each from the queue, ns.
+        first: The first one on the same thread.
         previous: The batch before on the same thread, or -1.
         previous_late: The last one before that was late, or -1.
     """
@@ -36,6 +37,7 @@ class Batches(NamedTuple):
     late: NDArray[np.bool_]
     arrived: Ints
     handling: Ints
+    first: Ints
     previous: Ints
     previous_late: Ints
 
@@ -59,6 +61,7 @@ def find_batches(program: Program) -> Batches:
         late=late,
         arrived=np.where(late, loading.end - handling, loading.start),
         handling=handling,
+        first=begins,
         previous=np.where(first, -1, place - 1),
         previous_late=np.where(before >= begins, before, -1),
     )

@@ -45,6 +45,8 @@ def overlap_loader(subject: Subject, run: Run, change: OverlapLoader, assumed: i
     run.lags["chain"][chain[chain >= 0]] += np.minimum(HANDING_OVER_NS[assumed], (loading.end - loading.start)[own])[
         chain >= 0
     ]
+    late = subject.chain_of[graph.parts.host.loading_end[np.flatnonzero(batches.late)]]
+    run.lags["chain"][late] = np.minimum(run.lags["chain"][late], HANDING_OVER_NS[assumed])
     if change.workers:
         limit_workers(subject, run, own, change.workers)
     return len(loading.row)
@@ -73,15 +75,16 @@ def limit_workers(subject: Subject, run: Run, own: Ints, workers: int) -> None:
     loading, host = graph.program.loading, graph.parts.host
     arrivals = host.nodes + len(graph.program.activities.row)
     lasted = loading.end - loading.start
-    made, taken = graph.edges["made"].target - arrivals, np.full(len(lasted), -1, np.int64)
-    taken[made] = np.arange(len(made))
+    slot = {"made": np.arange(len(lasted)), "taken": np.full(len(lasted), -1, np.int64)}
+    following = graph.edges["taken"].target - arrivals
+    slot["taken"][following] = np.arange(len(following))
     run.lags["arrival"][own] = 0
     for kind, behind in (("made", workers), ("taken", workers * PREFETCHED)):
         batch = own[own >= behind]
         batch = batch[loading.thread[batch] == loading.thread[batch - behind]]
         nodes = batch - behind + arrivals if kind == "made" else host.loading_end[batch - behind]
-        run.lags[kind][taken[batch]] = lasted[batch]
-        run.sources[kind][taken[batch]] = nodes
+        run.lags[kind][slot[kind][batch]] = lasted[batch]
+        run.sources[kind][slot[kind][batch]] = nodes
 
 
 def speed_up_loader(subject: Subject, run: Run, change: SpeedUpLoader, _assumed: int) -> int:
