@@ -18,10 +18,10 @@ PIP := $(BIN)/python -m pip --quiet
 COMPILED := CMakeLists.txt $(shell find perfkit -name '*.[ch]pp')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels bench gallery wheel fuzz clean
+.PHONY: help demo test check kernels bench gallery wheel fuzz chart-library clean
 
 help: ## list what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | sort | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | sort | expand -t 15
 
 demo: $(VENV)/.perfkit ## set up, then diagnose a sample trace
 	$(BIN)/perfkit diagnose $(DEMO_TRACE)
@@ -59,6 +59,9 @@ wheel: dist/.built ## build dist/*.whl, then diagnose with it in an environment 
 	$(PYTHON) .ci/make_venv.py build/wheel-venv
 	build/wheel-venv/bin/python -m pip --quiet install dist/*.whl
 	cd build && wheel-venv/bin/perfkit diagnose ../$(DEMO_TRACE)
+
+chart-library: ## fetch the page's chart library again, by version and hash (needs npm)
+	$(PYTHON) .ci/chart_library.py
 
 clean: ## remove everything that was made here
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-Format = Literal["text", "markdown", "json"]
+TextFormat = Literal["text", "markdown", "json"]
+Format = Literal["text", "markdown", "json", "html"]
 Window = Literal["steps", "device-span"]
 
 STANDARD: Final = "-"
-FORMAT_OF_SUFFIX: Final[Mapping[str, Format]] = {".json": "json", ".md": "markdown", ".markdown": "markdown"}
+FORMAT_OF_SUFFIX: Final[Mapping[str, TextFormat]] = {".json": "json", ".md": "markdown", ".markdown": "markdown"}
+PAGE_OF_SUFFIX: Final[Mapping[str, Format]] = {**FORMAT_OF_SUFFIX, ".html": "html", ".htm": "html"}
 FILE_WIDTH: Final = 100
 PIPE_WIDTH: Final = 80
 
@@ -48,6 +50,7 @@ Examples:
   perfkit diagnose kernel.ncu-rep         # of Nsight Compute, or ncu --csv
   perfkit diagnose trace.json.gz --kernels kernel.ncu-rep
   perfkit diagnose trace.json.gz --output report.md
+  perfkit diagnose trace.json.gz -o page.html   # to open in a browser
   perfkit diagnose trace.json.gz --ignore PK304,PK9
   curl -s https://example.com/trace.json.gz | perfkit diagnose -""",
 )
@@ -56,7 +59,7 @@ Examples:
     "--format",
     "-f",
     "form",
-    type=click.Choice(["text", "markdown", "json"]),
+    type=click.Choice(["text", "markdown", "json", "html"]),
     help="What to print.  [default: by the suffix of --output, else text]",
 )
 @click.option(
@@ -107,8 +110,8 @@ def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, out
         for path in paths:
             if path != STANDARD:
                 refuse_overwriting(file, path)
-    form = form or FORMAT_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
-    diagnosis = read(paths, **asked)
+    form = form or PAGE_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
+    diagnosis = read(paths, picture=form == "html", **asked)
     if file is not None:
         write_file(file, draw(diagnosis, form, top, None))
     else:
@@ -145,8 +148,10 @@ def recorded(program: tuple[str, ...] | None, paths: tuple[str, ...], asked: dic
     return (str(made),)
 
 
-def read(
+def read(  # noqa: PLR0913  an option each
     paths: Sequence[str],
+    *,
+    picture: bool,
     window: Window | None,
     rank: int | None,
     kernels: Sequence[str],
@@ -169,8 +174,12 @@ def read(
 
             cache = not means.pop("no_cache")
             many = Means(cache=cache, **means)
-            return diagnose(source, window=window, means=many, kernels=kernels, rules=rules, progress=progress)
-        return diagnose(source, window=window, rank=rank, kernels=kernels, rules=rules, progress=progress)
+            return diagnose(
+                source, window=window, means=many, kernels=kernels, rules=rules, picture=picture, progress=progress
+            )
+        return diagnose(
+            source, window=window, rank=rank, kernels=kernels, rules=rules, picture=picture, progress=progress
+        )
 
 
 def draw(diagnosis: Diagnosis, form: Format, top: int | None, stream: TextIO | None) -> str:
@@ -183,6 +192,10 @@ def draw(diagnosis: Diagnosis, form: Format, top: int | None, stream: TextIO | N
         from perfkit.report import markdown
 
         return markdown.draw(diagnosis, top=top)
+    if form == "html":
+        from perfkit.report.page import diagnosis as page
+
+        return page.draw(diagnosis, top=top)
     from perfkit.report import terminal
 
     height = shutil.get_terminal_size().lines if stream is not None and stream.isatty() else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import click
 
-from perfkit.cli.diagnose import FORMAT_OF_SUFFIX, STANDARD, pen_for
+from perfkit.cli.diagnose import PAGE_OF_SUFFIX, STANDARD, pen_for
 from perfkit.cli.output import refuse_overwriting, write_file, write_standard_output
 from perfkit.errors import UsageError
 from perfkit.model.difference import ObstacleKind
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-Format = Literal["text", "markdown", "json"]
+Format = Literal["text", "markdown", "json", "html"]
 
 SEPARATOR: Final = "--"
 APART: Final = "\0"
@@ -51,6 +51,7 @@ Examples:
   perfkit diff saved.json after.json.gz            # diagnose --format json
   perfkit diff before/ after/                      # folders of ranks
   perfkit diff before.json after.json --output comment.md
+  perfkit diff before.json after.json -o page.html
   perfkit diff before.json after.json --fail-on slower
 
 \b
@@ -62,7 +63,7 @@ Exit status: 0, or what --fail-on asks for (1 slower, 3 not comparable);
     "--format",
     "-f",
     "form",
-    type=click.Choice(["text", "markdown", "json"]),
+    type=click.Choice(["text", "markdown", "json", "html"]),
     help="What to print.  [default: by the suffix of --output, else text]",
 )
 @click.option(
@@ -112,7 +113,7 @@ def command(
     if file is not None:
         for path in (*base, *head):
             refuse_overwriting(file, path)
-    form = form or FORMAT_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
+    form = form or PAGE_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
     difference = read(base, head, **asked)
     if file is not None:
         write_file(file, draw(difference, form, top, None))
@@ -165,6 +166,10 @@ def draw(difference: Difference, form: Format, top: int | None, stream: TextIO |
         from perfkit.report import diff_markdown
 
         return diff_markdown.draw(difference, top=top)
+    if form == "html":
+        from perfkit.report.page import difference as page
+
+        return page.draw(difference, top=top)
     from perfkit.report import diff_text
 
     return diff_text.draw(difference, pen_for(stream), top=top)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from perfkit.model.attribution import Attribution
     from perfkit.model.fleet import Fleet
     from perfkit.model.kernel_profile import KernelMeasure, KernelProfile
+    from perfkit.model.picture import Picture
     from perfkit.model.recording import Recording
     from perfkit.model.trace import Defect, Device, Trace
 
@@ -61,6 +62,7 @@ class Diagnosis(NamedTuple):
         profiles: Kernels that a profiler of single kernels measured.
         measures: What they say of the rows of the attribution's kernels, by place in that table.
         recording: How the trace came to be; None where that is not known.
+        picture: What the trace looks like, where that was asked for; None for many ranks.
     """
 
     trace: TraceSummary
@@ -70,3 +72,4 @@ class Diagnosis(NamedTuple):
     profiles: Table[KernelProfile] = Table()
     measures: Mapping[int, KernelMeasure] = MappingProxyType({})
     recording: Recording | None = None
+    picture: Picture | None = None

@@ -43,6 +43,7 @@ def diagnose(  # noqa: PLR0913  an option each
     means: Means | None = None,
     kernels: Sequence[Path] = (),
     rules: RuleSet = EVERY_RULE,
+    picture: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Diagnosis:
     """Say where the time of a trace, or of the traces of many ranks, goes, and what follows from it.
@@ -56,6 +57,7 @@ def diagnose(  # noqa: PLR0913  an option each
         means: With what to read many traces; None for processes of this machine, and to keep summaries.
         kernels: Reports of Nsight Compute to put beside the trace; those among several sources are put beside it, too.
         rules: What to look for: `perfkit.advise.registry` has those of installed packages, too, and chooses among them.
+        picture: Also make the picture that a page draws, of a single trace.
         progress: Called now and then with the bytes read, and how many there are (None if not known).
 
     Returns:
@@ -68,7 +70,7 @@ def diagnose(  # noqa: PLR0913  an option each
         UsageError: There is no such rank.
     """
     if isinstance(source, Trace):
-        return beside(of_trace(source, window, rank, rules), kernels)
+        return beside(of_trace(source, window, rank, rules, picture=picture), kernels)
     listed, place = files_at(source)
     found = [file for file in listed if file.holds == "timeline"]
     kernels = [*kernels, *in_order([file.path for file in listed if file.holds == "kernels"], source)]
@@ -87,11 +89,16 @@ def diagnose(  # noqa: PLR0913  an option each
         if kernels or not isinstance(chosen, (str, os.PathLike)) or os.fspath(chosen) == STANDARD_INPUT:
             raise
         return of_kernels([chosen], progress)
-    return recorded(beside(of_trace(trace, window, rank, rules), kernels), source)
+    return recorded(beside(of_trace(trace, window, rank, rules, picture=picture), kernels), source)
 
 
 def of_trace(
-    source: Trace, window: Literal["steps", "device-span"] | None, rank: int | None, rules: RuleSet
+    source: Trace,
+    window: Literal["steps", "device-span"] | None,
+    rank: int | None,
+    rules: RuleSet,
+    *,
+    picture: bool,
 ) -> Diagnosis:
     """Diagnose a trace."""
     if rank is not None and source.rank != rank:
@@ -110,7 +117,12 @@ def of_trace(
         return simulation(examined)
 
     advice = advise(examined.attribution, rules, predict=predict, recorded_as=source.format)
-    return Diagnosis(trace=TraceSummary.of(source), attribution=examined.attribution, advice=advice)
+    diagnosis = Diagnosis(trace=TraceSummary.of(source), attribution=examined.attribution, advice=advice)
+    if not picture:
+        return diagnosis
+    from perfkit.attribute.picture import depict
+
+    return diagnosis._replace(picture=depict(source, window=window or "steps"))
 
 
 def recorded(diagnosis: Diagnosis, source: Path | BinaryIO | Sequence[Path]) -> Diagnosis:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["cause_label"]
+__all__ = ["cause_label", "kind_label"]
 
 LABELS: Final = {
     "compute": "computing",
@@ -37,3 +37,18 @@ LABELS: Final = {
 def cause_label(cause: str) -> str:
     """Return the words for a busy class or idle cause; one that is not known yet is spelled out."""
     return LABELS.get(cause) or cause.replace("_", " ")
+
+
+KIND_LABELS: Final = {
+    "call": "runtime call",
+    "launch": "launch call",
+    "wait": "call that waits for the device",
+    "line": "Python",
+    "overhead": "the profiler",
+    "system": "call of the operating system",
+}
+
+
+def kind_label(kind: str) -> str:
+    """Return the words for what an element of a timeline is."""
+    return LABELS.get(kind) or KIND_LABELS.get(kind) or kind.replace("_", " ")
