@@ -95,7 +95,7 @@ def attribution(*timelines: Timeline, **tables: Any) -> Attribution:
     steps = bool(timelines and timelines[0].steps)
     window = Window("steps" if steps else "device-span", "ProfilerStep#" if steps else "none", ())
     names = ("blame", "blocked", "operators", "kernels", "copies", "collectives", "launches")
-    filled = {name: Table(tables.pop(name, ())) for name in names}
+    filled: dict[str, Any] = {name: Table(tables.pop(name, ())) for name in names}
     return Attribution(
         window=tables.pop("window", window),
         timelines=Table(timelines),

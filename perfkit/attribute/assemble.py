@@ -14,6 +14,7 @@ from perfkit.attribute.kernels import collectives, copies, kernels, launch_delay
 from perfkit.attribute.operators import host_operators, operators
 from perfkit.attribute.steps import find_marks
 from perfkit.attribute.timeline import devices, read_device
+from perfkit.attribute.worker_time import worker_time
 from perfkit.model.attribution import Attribution, Window
 from perfkit.model.table import Table
 
@@ -76,6 +77,7 @@ def assemble(host: Host, places: Places, readings: Sequence[Reading], source: st
         collectives=collectives(host.work, inside),
         launches=launch_delays(host.work, readings),
         defects=find_defects(host, readings),
+        worker_time=worker_time(host.work),
     )
 
 

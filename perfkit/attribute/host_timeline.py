@@ -11,6 +11,7 @@ from perfkit.attribute.host import CODE, Host, Layer, Pieces, paint
 from perfkit.attribute.intervals import EMPTY, Union
 from perfkit.attribute.steps import find_marks
 from perfkit.attribute.timeline import Reading, add_by_step, busy_by_class, idle_by_cause, step_table
+from perfkit.attribute.worker_time import worker_threads
 from perfkit.model.attribution import IDLE_CAUSES, Timeline
 from perfkit.model.program import StepTimes
 from perfkit.model.trace import Category
@@ -91,7 +92,8 @@ def read_host(host: Host, places: Places, window: Literal["steps", "device-span"
 def busiest(host: Host) -> int:
     """Return the thread with most time in operators; where there are none, in samples, then in any events at all.
 
-    To wait in the operating system is not to be busy: a thread that does nothing else comes last.
+    To wait in the operating system is not to be busy: a thread that does nothing else comes last. Workers of data
+    loaders are left out: theirs is another timeline.
     """
     columns = host.work.trace.columns
 
@@ -99,7 +101,9 @@ def busiest(host: Host) -> int:
         rows = host.of_thread(thread, *categories)
         return Union.of(columns["start"][rows], columns["end"][rows]).total
 
-    threads = [thread for thread in range(len(host.bounds) - 1) if host.bounds[thread] < host.bounds[thread + 1]]
+    present = [thread for thread in range(len(host.bounds) - 1) if host.bounds[thread] < host.bounds[thread + 1]]
+    workers = worker_threads(host.work)
+    threads = [thread for thread in present if thread not in workers] or present
     for categories in ((Category.OPERATOR,), (Category.SAMPLE,), RANGES):
         cover = [total(thread, *categories) for thread in threads]
         if any(cover):

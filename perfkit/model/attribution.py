@@ -29,6 +29,7 @@ __all__ = [
     "Step",
     "Timeline",
     "Window",
+    "WorkerTime",
 ]
 
 BUSY_CLASSES: Final = ("compute", "exposed_communication", "exposed_copy")
@@ -216,6 +217,24 @@ class LaunchDelay(NamedTuple):
     max_ns: int
 
 
+class WorkerTime(NamedTuple):
+    """What workers of data loaders noted of their own time.
+
+    ``batch_ns`` and ``collate_ns`` are means of a batch, ``working_share`` is the part of their time in which they made
+    batches, 0 to 1, and ``samples_per_s`` what all of them would give if they never waited.
+    """
+
+    workers: int
+    samples: int
+    batches: int
+    sample_ns: int
+    sample_p90_ns: int
+    batch_ns: int
+    collate_ns: int
+    working_share: float
+    samples_per_s: float
+
+
 class Attribution(NamedTuple):
     """Everything known of where the time goes in one trace."""
 
@@ -230,3 +249,4 @@ class Attribution(NamedTuple):
     launches: Table[LaunchDelay]
     defects: tuple[Defect, ...]
     signs: Signs = NO_SIGNS
+    worker_time: WorkerTime | None = None

@@ -68,6 +68,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "kernels": [_kernel(row, measures.get(place)) for place, row in enumerate(attribution.kernels[:top])],
         "copies": [row._asdict() for row in attribution.copies[:top]],
         "collectives": [row._asdict() for row in attribution.collectives[:top]],
+        "loader_workers": attribution.worker_time and attribution.worker_time._asdict(),
         "launches": [row._asdict() for row in attribution.launches],
         "blame": [row._asdict() for row in attribution.blame[:top]],
         "findings": [_finding(finding) for finding in advice.findings],

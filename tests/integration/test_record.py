@@ -123,6 +123,19 @@ def test_loader_workers_time_their_samples(whole: Run) -> None:
     assert near, "the clock of the workers is that of the trace"
 
 
+def test_slow_samples_in_workers_are_reported_as_such(whole: Run) -> None:
+    diagnosis = perfkit.diagnose(whole.folder)
+    time = diagnosis.attribution.worker_time
+    assert time is not None
+    assert time.workers == 2
+    assert time.sample_ns == pytest.approx(5.1e6, rel=0.3)
+    assert time.batch_ns == pytest.approx(4 * time.sample_ns + time.collate_ns, rel=0.2)
+    assert time.samples_per_s == pytest.approx(2 / 5.1e-3, rel=0.3)
+    finding = next(finding for finding in diagnosis.advice.findings if finding.rule == "PK101")
+    assert finding.title == "The data loader's workers do not keep up"
+    assert any("In 2 workers a sample takes 5." in sentence for sentence in finding.evidence)
+
+
 def test_the_folder_is_diagnosed_as_it_is(whole: Run) -> None:
     diagnosis = perfkit.diagnose(whole.folder)
     assert diagnosis.attribution.window.source == "ProfilerStep#"

@@ -38,13 +38,13 @@ from perfkit.advise.loading import fault_of, loader_of
 from perfkit.advise.loss import quote
 from perfkit.advise.rule import Rule
 from perfkit.model.prediction import OverlapLoader
-from perfkit.model.quantity import count, duration
+from perfkit.model.quantity import count, duration, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from perfkit.model.advice import Finding
-    from perfkit.model.attribution import Attribution
+    from perfkit.model.attribution import Attribution, WorkerTime
 
 __all__ = ["RULE"]
 
@@ -69,8 +69,21 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
     if fault == "workers":
         title = "The data loader's workers do not keep up"
         fix = "Make samples cheaper, or measure other `num_workers` and `prefetch_factor` and keep the fastest."
+    pace = (*pace, *worker_side(attribution.worker_time))
     what_if = (OverlapLoader(),)
     yield loss.finding("PK101", title, evidence=pace or loss.culprits(), fix=fix, safety="check", what_if=what_if)
+
+
+def worker_side(time: WorkerTime | None) -> tuple[str, ...]:
+    """Say what the workers spend on a sample, where they were recorded."""
+    if time is None:
+        return ()
+    collate = f", of which putting it together {duration(time.collate_ns)}" if time.collate_ns else ""
+    return (
+        f"In {count(time.workers, 'worker')} a sample takes {duration(time.sample_ns)} "
+        f"(90 % of them at most {duration(time.sample_p90_ns)}) and a batch {duration(time.batch_ns)}{collate}; they "
+        f"are at work {percent(time.working_share)} of the time, and give at most {time.samples_per_s:,.0f} samples/s.",
+    )
 
 
 RULE = Rule(
