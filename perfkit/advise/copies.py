@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.loss import largest_loss, quote
 from perfkit.model.quantity import count, duration, rate, size
@@ -11,7 +12,9 @@ if TYPE_CHECKING:
     from perfkit.advise.loss import Loss
     from perfkit.model.attribution import Attribution, Copy
 
-__all__ = ["copying", "sentence"]
+__all__ = ["copying", "host_copies", "sentence"]
+
+TO_DEVICE: Final = re.compile("HtoD|HostToDevice")
 
 
 def copying(attribution: Attribution) -> tuple[Loss, bool] | None:
@@ -21,6 +24,11 @@ def copying(attribution: Attribution) -> tuple[Loss, bool] | None:
         return None
     pageable_ns = sum(copy.device_ns for copy in attribution.copies if "pageable" in copy.kind.lower())
     return loss, 2 * pageable_ns > sum(copy.device_ns for copy in attribution.copies)
+
+
+def host_copies(attribution: Attribution) -> tuple[str, ...]:
+    """Return the names of the copies to a device: with those from it, somebody waits for what is copied."""
+    return tuple(copy.kind for copy in attribution.copies if TO_DEVICE.search(copy.kind))
 
 
 def sentence(copy: Copy) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfkit.advise.loss import LEAST_NS, LEAST_SHARE
+from perfkit.advise.command import with_command
 from perfkit.advise.next_steps import propose
+from perfkit.advise.pricing import price
 from perfkit.advise.registry import EVERY_RULE, failure
 from perfkit.advise.rules import RULES, pk602_late_rank
 from perfkit.advise.verdict import AVERAGES, largest_kernel, pronounce
 from perfkit.model.advice import Advice
-from perfkit.model.quantity import percent, sentence
+from perfkit.model.quantity import sentence
 from perfkit.model.table import Table
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def advise(
     *,
     fleet: Fleet | None = None,
     recorded_as: str = "",
+    path: str = "",
     predict: Predict | None = None,
 ) -> Advice:
     """Find what costs time, largest first, and sum it up in a sentence.
@@ -41,6 +43,7 @@ def advise(
         rules: The rules to evaluate.
         fleet: What the ranks say together, where the attribution is that of many.
         recorded_as: The format of the trace, which decides how to record more.
+        path: Where the trace is, for commands to name it.
         predict: Replays the trace without a fault; without it, what is saved is a bound from the fault's own time.
 
     Returns:
@@ -50,13 +53,13 @@ def advise(
     problems = list(rules.problems)
     for rule in rules.rules:
         try:
-            findings_of_rule = [price(finding, attribution, predict) for finding in evaluate(rule, attribution, fleet)]
+            priced = [price(finding, attribution, predict) for finding in evaluate(rule, attribution, fleet)]
         except Exception as error:
             if rule in RULES:  # a mistake of ours is not to be hidden
                 raise
             problems.append(failure(f"rule {rule.code} of a package", error))
         else:
-            found += [(rule, finding) for finding in findings_of_rule if finding is not None]
+            found += [(rule, with_command(finding, path)) for finding in priced if finding is not None]
     found.sort(key=lambda pair: (-pair[1].saving_ns, pair[1].rule))
     findings = Table(finding for _, finding in found)
     # A finding that saves nothing says something of the recording or of memory: that is not the news.
@@ -79,38 +82,6 @@ def advise(
         next_steps=propose(attribution, timeline, findings, recorded_as),
         problems=tuple(problems),
     )
-
-
-def price(finding: Finding, attribution: Attribution, predict: Predict | None) -> Finding | None:
-    """Replace the bound of a finding by what a replay without the fault saves; None where that is next to nothing.
-
-    Where there is no replay, it found none of the events, or it cannot replay the trace, the bound stays.
-    """
-    window = next((line.window_ns for line in attribution.timelines if line.id == finding.timeline), 0)
-    if not window:
-        message = f"a finding is about {finding.timeline!r}, which is no timeline"
-        raise ValueError(message)
-    if predict is None or not finding.what_if:
-        return finding
-    prediction = predict(*finding.what_if, timeline=finding.timeline)
-    if prediction is None or not any(prediction.matched):
-        return finding
-    saving = max(prediction.saving_ns, 0)
-    if saving < LEAST_NS or saving < LEAST_SHARE * window:
-        return None
-    low, high = max(min(prediction.saving_low_ns, saving), 0), max(prediction.saving_high_ns, saving)
-    sentences = tuple(map(sentence, (text.rstrip(".") for text in prediction.assumptions)))
-    return finding._replace(
-        saving_ns=saving,
-        saving_low_ns=low,
-        saving_high_ns=min(high, window),
-        evidence=(*finding.evidence, f"{replayed(saving, low, high, window)}.", *sentences),
-    )
-
-
-def replayed(saving: int, low: int, high: int, window: int) -> str:
-    """Say what a replay without the fault saves."""
-    return f"Replayed without it: {percent(saving, window)} faster, {percent(low, window)} to {percent(high, window)}"
 
 
 def evaluate(rule: Rule, attribution: Attribution, fleet: Fleet | None) -> Iterable[Finding]:

@@ -30,9 +30,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from perfkit.advise.copies import copying, sentence
+from perfkit.advise.copies import copying, host_copies, sentence
 from perfkit.advise.rule import Rule
-from perfkit.model.prediction import OverlapCopies
+from perfkit.model.prediction import OverlapCopies, Which
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         fix=FIX_WITHIN if copies and WITHIN in copies[0].kind.lower() else FIX,
         safety="check",
         where=copies[0].kind if copies else None,
-        what_if=(OverlapCopies(),),
+        what_if=(OverlapCopies(Which(names=names)),) if (names := host_copies(attribution)) else (),
     )
 
 

@@ -32,13 +32,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfkit.advise.copies import copying, sentence
+from perfkit.advise.copies import copying, host_copies, sentence
 from perfkit.advise.rule import Rule
-from perfkit.model.prediction import OverlapCopies
+from perfkit.model.prediction import OverlapCopies, Which
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from perfkit.advise.loss import Loss
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution
 
@@ -60,9 +61,18 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         evidence=(*(sentence(copy) for copy in copies[:2]), *loss.culprits()),
         fix="Pin the host memory (`pin_memory=True` in the loader) and copy with `non_blocking=True`.",
         safety="check",
-        where=next((row.where for row in loss.blame() if row.where), copies[0].kind),
-        what_if=(OverlapCopies(),),
+        where=where_of(attribution, loss, copies[0].kind),
+        what_if=(OverlapCopies(Which(names=names)),) if (names := host_copies(attribution)) else (),
     )
+
+
+def where_of(attribution: Attribution, loss: Loss, otherwise: str) -> str:
+    """Return the line at which the host waits longest for a copy to the device, else where the device waits for one."""
+    mine = [row for row in attribution.signs.waits if row.timeline == loss.timeline.id and row.kind == "copy_to_device"]
+    longest = max(mine, key=lambda row: row.blocked_ns, default=None)
+    if longest is not None and longest.where:
+        return longest.where
+    return next((row.where for row in loss.blame() if row.where), otherwise)
 
 
 RULE = Rule(

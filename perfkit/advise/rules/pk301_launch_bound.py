@@ -55,14 +55,17 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
     loss = largest_loss(attribution, ("operator_dispatch", "launch_overhead", "launch_latency"))
     if loss is None:
         return
-    yield loss.finding(
+    # A graph takes the Python between launches off the path, too.
+    most = min(loss.ns + loss.timeline.idle.get("python", 0), loss.timeline.window_ns)
+    finding = loss.finding(
         RULE.code,
         RULE.title,
         evidence=(*pace(loss), *loss.culprits()),
         fix="Launch less: fused optimizer, larger batch, `torch.compile`; or with no host at all: CUDA graphs.",
         safety="check",
-        what_if=(CaptureGraph(),),
+        what_if=(CaptureGraph(),) if loss.timeline.kind == "device" else (),
     )
+    yield finding._replace(saving_high_ns=most)
 
 
 def pace(loss: Loss) -> tuple[str, ...]:

@@ -34,8 +34,8 @@ from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.loss import quote
 from perfkit.advise.rule import Rule
-from perfkit.advise.saving import Saving, timelines
-from perfkit.model.prediction import FuseKernels, SpeedUp, Which
+from perfkit.advise.saving import Saving, timelines, work_of
+from perfkit.model.prediction import FuseKernels
 from perfkit.model.quantity import count, duration
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         evidence=tuple(describe(chain) for chain in chains[:MOST_NAMED]),
         fix=f"Use {native} for it, or `torch.compile` the function." if native else "`torch.compile` the function.",
         safety="check",
-        what_if=tuple(change(chain) for chain in chains),
+        what_if=changes(attribution, saving.timeline, chains),
     )
 
 
@@ -106,11 +106,15 @@ def describe(chain: Chain) -> str:
     )
 
 
-def change(chain: Chain) -> WhatIf:
-    """Return the program with the operators of a chain as one."""
-    if chain.kernels:
-        return FuseKernels(runs=chain.kernels)
-    return SpeedUp(Which(rows=chain.rows), factor=chain.time_ns / max(chain.kept_ns, 1))
+def changes(attribution: Attribution, timeline: Timeline, chains: list[Chain]) -> tuple[WhatIf, ...]:
+    """Return the program with the operators of each chain as one, where all of them is known.
+
+    A thread does one thing after another: there a replay knows no more. Of the backward pass the kernels are not known.
+    """
+    work = work_of(attribution, timeline)
+    if timeline.kind != "device" or work is None or work.backward:
+        return ()
+    return tuple(FuseKernels(runs=chain.kernels) for chain in chains if chain.kernels)
 
 
 RULE = Rule(

@@ -36,7 +36,6 @@ from typing import TYPE_CHECKING, Final
 from perfkit.advise.loss import quote
 from perfkit.advise.rule import Rule
 from perfkit.advise.saving import Saving, timelines
-from perfkit.model.prediction import SpeedUp, Which
 from perfkit.model.quantity import count, duration
 
 if TYPE_CHECKING:
@@ -71,9 +70,6 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
             evidence=tuple(describe(chain) for chain in chains[:2]),
             fix='Call `F.scaled_dot_product_attention`; in `transformers`: `attn_implementation="sdpa"`.',
             safety="check",
-            what_if=tuple(
-                SpeedUp(Which(rows=chain.rows), factor=chain.time_ns / max(chain.kept_ns, 1)) for chain in chains
-            ),
         )
         return
 
