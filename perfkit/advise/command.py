@@ -34,20 +34,22 @@ def with_command(finding: Finding, path: str) -> Finding:
 
 def options_of(change: WhatIf, finding: Finding) -> tuple[str, ...]:
     """Return the options that ask for a change, or none where there are no such ones."""
+    found: tuple[str, ...] = ()
     match change:
         case OverlapLoader():
-            return ("--overlap", "loader")
+            found = ("--overlap", "loader")
         case OverlapCopies() | OverlapCollectives():
-            return ("--overlap", "copies" if isinstance(change, OverlapCopies) else "collectives")
+            found = ("--overlap", "copies" if isinstance(change, OverlapCopies) else "collectives")
         case RemoveSync():
-            return ("--remove", f"sync{named(change.which)}{f'@{finding.where}' if change.which.where else ''}")
+            place = f"@{finding.where}" if change.which.where else ""
+            found = ("--remove", f"sync{named(change.which)}{place}")
         case RemoveHostTime():
-            return ("--remove", f"{change.cause}{named(change.which)}")
+            found = ("--remove", f"{change.cause}{named(change.which)}")
         case CaptureGraph(which=which) if which == EVERYTHING:
-            return ("--capture", "*")
+            found = ("--capture", "*")
         case ScaleBatch():
-            return ("--batch", f"{change.factor:g}")
-    return ()
+            found = ("--batch", f"{change.factor:g}")
+    return found
 
 
 def named(which: Which) -> str:

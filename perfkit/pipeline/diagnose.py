@@ -116,7 +116,7 @@ def of_trace(
 
         return simulation(examined)
 
-    advice = advise(examined.attribution, rules, predict=predict, recorded_as=source.format)
+    advice = advise(examined.attribution, rules, predict=predict, recorded_as=source.format, path=source.path)
     diagnosis = Diagnosis(trace=TraceSummary.of(source), attribution=examined.attribution, advice=advice)
     if not picture:
         return diagnosis
