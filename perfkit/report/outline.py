@@ -95,10 +95,11 @@ def spanned(diagnosis: Diagnosis, timeline: Timeline) -> str:
 
 
 def price(finding: Finding, diagnosis: Diagnosis) -> tuple[str, str]:
-    """Return what a finding costs at most: share of its window, and time (per step if it has steps)."""
+    """Return what a finding saves: part of its window, and time, of a step if it has steps; ``-`` where it is none."""
     timeline = next((line for line in diagnosis.attribution.timelines if line.id == finding.timeline), None)
-    steps = len(timeline.steps) if timeline else 0
-    return percent(finding.share), duration(finding.saving_ns / max(steps, 1))
+    if timeline is None or not finding.saving_ns:
+        return "-", "-"
+    return percent(finding.saving_ns, timeline.window_ns), duration(finding.saving_ns / max(len(timeline.steps), 1))
 
 
 def defects(diagnosis: Diagnosis) -> list[Defect]:

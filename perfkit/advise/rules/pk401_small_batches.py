@@ -48,7 +48,7 @@ MOST_ROWS: Final = 16
 """Above this many rows a processor is kept busy by the arithmetic, not by reading weights."""
 NARROW: Final = 0.5
 """Part of the time of kernels that do not fill the device, from which on it is small batches, and not some layers."""
-BALANCE: Final = (5.0, 8.0, 14.0)
+BALANCE: Final = (16.0, 28.0, 72.0)
 """Rows from which on arithmetic takes longer than reading the weights: on few, usual and most processors."""
 
 
@@ -90,9 +90,12 @@ def on_thread(attribution: Attribution, timeline: Timeline, width: Width) -> Ite
     """Find matrix work with few rows on a processor."""
     low, usual, high = (width.matrix_ns * max(1 - width.batch / rows, 0.1) for rows in BALANCE)
     added = width.gathering_ns
-    saving = Saving(
-        attribution, timeline, width.matrix_ns + added, low + 0.7 * added, usual + 0.9 * added, high + added
-    )
+    updates = sum(row.host_ns for row in attribution.signs.updates if row.timeline == timeline.id)
+    # Of what else a step does, calling operators is most, and that is done for each batch, too.
+    rest = max(timeline.busy_ns - width.matrix_ns - added - updates, 0)
+    lost = width.matrix_ns + added + rest
+    usual, high = usual + 0.9 * added + 0.5 * rest, high + added + 0.9 * rest
+    saving = Saving(attribution, timeline, lost, low + 0.7 * added, usual, high)
     if saving.matters:
         yield saving.finding(
             RULE.code,
