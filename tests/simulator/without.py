@@ -217,3 +217,68 @@ def larger_batch(workload: do.Workload, factor: float, fixed_ns: int) -> do.Work
         return None
 
     return edited(workload, edit)
+
+
+def deferred_syncs(workload: do.Workload) -> do.Workload:
+    """What waited for a stream waits for what it held when the step began."""
+    streams = (7, 13, 20, 29)
+
+    def of_step(process: do.Process, at: int) -> list[do.Action]:
+        def edit(action: do.Action, _: object) -> list[do.Action] | None:
+            if not isinstance(action, do.Synchronize) or action.scope != "stream":
+                return None
+            begun = f"step {at} {action.device} {action.stream}"
+            return [dataclasses.replace(action, scope="event", event=begun)]
+
+        alone = dataclasses.replace(process, steps=[process.steps[at]], before=(), after=(), beside={})
+        (step,) = edited(dataclasses.replace(workload, processes=[alone]), edit).processes[0].steps
+        begins: list[do.Action] = [
+            do.RecordEvent(f"step {at} {device} {stream}", stream, device, call_ns=0)
+            for device in range(len(process.devices))
+            for stream in streams
+        ]
+        return [*begins, *step]
+
+    return dataclasses.replace(
+        workload,
+        processes=[
+            dataclasses.replace(process, steps=[of_step(process, at) for at in range(len(process.steps))])
+            for process in workload.processes
+        ],
+    )
+
+
+def fused(workload: do.Workload, kernels: Sequence[str]) -> do.Workload:
+    """Of each run of some kernels on a stream the first is left, as long as the longest, and no operator of others."""
+    last: dict[tuple[int, int], do.Launch | None] = {}
+    first_of: dict[int, int] = {}
+    longest: dict[int, int] = {}
+
+    def look(action: do.Action, _: object) -> list[do.Action] | None:
+        if isinstance(action, do.GraphLaunch):
+            last.clear()
+        if isinstance(action, (do.Launch, do.Copy, do.Memset)) and not getattr(action, "lost", False):
+            key = (action.device, action.stream)
+            before = last.get(key)
+            fits = isinstance(action, do.Launch) and action.kernel in kernels
+            last[key] = action if fits and isinstance(action, do.Launch) else None
+            if fits and before is not None:
+                first = first_of.get(id(before), id(before))
+                first_of[id(action)] = first
+                longest[first] = max(longest.get(first, before.ns), action.ns if isinstance(action, do.Launch) else 0)
+        return None
+
+    def edit(action: do.Action, _: object) -> list[do.Action] | None:
+        if isinstance(action, do.Operator):
+            inside = [one for one in action.children if isinstance(one, do.LAUNCHING)]
+            nested = any(isinstance(one, do.NESTING) and do.launches([one]) for one in action.children)
+            if inside and not nested and all(id(one) in first_of for one in inside):
+                return []
+        if id(action) in first_of:
+            return []
+        if isinstance(action, do.Launch) and id(action) in longest:
+            return [dataclasses.replace(action, ns=longest[id(action)])]
+        return None
+
+    edited(workload, look)
+    return edited(workload, edit)

@@ -64,6 +64,18 @@ KINDS: dict[str, Kind] = {
 } | {f"{cause} removed": removed(cause) for cause in ("allocation", "compilation", "operator_dispatch", "python")}
 
 
+# Where a process has no graphs, whose kernels could be fused as well, and streams are those of one process.
+PLAIN: dict[str, Kind] = {
+    "kernels fused": Kind(
+        lambda _: what.FuseKernels(Which(names=KERNELS[1:3])), lambda program, _: without.fused(program, KERNELS[1:3])
+    ),
+    "sync deferred": Kind(
+        lambda _: what.RemoveSync(Which(names=("*StreamSynchronize",)), deferred=True),
+        lambda program, _: without.deferred_syncs(program),
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
     """Relative errors of predicted windows, by kind of change, over all devices of all programs."""
@@ -84,11 +96,12 @@ def of_program(seed: int, kinds: list[str], path: Path) -> list[tuple[str, float
     examined = examine(perfkit.load(path))
     replay, found = simulation(examined), []
     for kind in kinds:
-        again = simulator.record(KINDS[kind].made(program, seed))
+        change, made = (KINDS | PLAIN)[kind]
+        again = simulator.record(made(program, seed))
         for line in examined.attribution.timelines:
             window = "steps" if line.window_kind == "steps" else "device-span"
             truth = {t.device: t.window_ns for t in simulator.timelines(again, window)}.get(line.device)
-            predicted: Any = replay.predict(KINDS[kind].change(seed), timeline=line.id)
+            predicted: Any = replay.predict(change(seed), timeline=line.id)
             if truth:
                 found.append((kind, abs(predicted.predicted_ns / truth - 1)))
     return found
@@ -105,3 +118,15 @@ def test_what_is_predicted_is_what_happens(errors: dict[str, list[float]], kind:
 def test_nearly_all_predictions_are_within_five_percent(errors: dict[str, list[float]]) -> None:
     mistakes = sorted(mistake for some in errors.values() for mistake in some)
     assert sum(mistake <= 0.05 for mistake in mistakes) >= 0.92 * len(mistakes)
+
+
+def test_fused_kernels_and_deferred_waits(tmp_path: Path) -> None:
+    programs = [seed for seed in range(100) if is_plain(simulator.random_program(seed))]
+    assert len(programs) > 50
+    found = [error for seed in programs for error in of_program(seed, sorted(PLAIN), tmp_path / "trace.json")]
+    assert max(error for _, error in found) < 0.05
+
+
+def is_plain(program: Workload) -> bool:
+    """Whether a program is one process without graphs."""
+    return len(program.processes) == 1 and "GraphLaunch" not in repr(program)
