@@ -129,8 +129,10 @@ class Gardener:
         return self.stacks[stack]
 
 
-def flames(host: Host, places: Places, texts: Texts, readings: Sequence[Reading]) -> list[Flame]:
-    """Return the flame graphs that a trace can give; that by line needs recorded stacks."""
+def flames(
+    host: Host, places: Places, texts: Texts, readings: Sequence[Reading], *, whole: bool = False
+) -> list[Flame]:
+    """Return the flame graphs that a trace can give, small frames included if whole; by line needs recorded stacks."""
     wanted = {step.name for reading in readings for step in reading.timeline.steps}
     wanted |= {name for reading in readings for name in reading.dropped}
     marked = np.unique(host.work.trace.columns["name"][host.work.trace.rows(Category.ANNOTATION)]).tolist()
@@ -141,10 +143,10 @@ def flames(host: Host, places: Places, texts: Texts, readings: Sequence[Reading]
             continue
         on_device = Gardener(host, places, texts, by, steps)
         device_time(on_device, readings)
-        found.append(on_device.forest.flame(on_device.by, "device"))
+        found.append(on_device.forest.flame(on_device.by, "device", whole_forest=whole))
         on_host = Gardener(host, places, texts, on_device.by, steps)
         host_time(on_host, readings)
-        found.append(on_host.forest.flame(on_host.by, "host"))
+        found.append(on_host.forest.flame(on_host.by, "host", whole_forest=whole))
     return [flame for flame in found if flame is not None]
 
 

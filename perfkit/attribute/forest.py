@@ -87,8 +87,10 @@ class Forest:
         for number, total in zip(distinct.tolist(), sums.tolist(), strict=True):
             self._self_ns[number] += total
 
-    def flame(self, by: Literal["module", "line"], measure: Literal["device", "host"]) -> Flame | None:
-        """Return the frames that are large enough to be seen, or None if there are none."""
+    def flame(
+        self, by: Literal["module", "line"], measure: Literal["device", "host"], *, whole_forest: bool
+    ) -> Flame | None:
+        """Return the frames that are large enough to be seen, or all of them; None if there are none."""
         pairs = list(self._known)
         own = [self._self_ns[number] for number in range(len(pairs))]
         total = own.copy()
@@ -98,7 +100,7 @@ class Forest:
         whole = sum(own) + self._self_ns[-1]
         if whole <= 0 or not pairs:
             return None
-        kept = keep(total, whole)
+        kept = list(range(len(pairs))) if whole_forest else keep(total, whole)
         place = {number: index for index, number in enumerate(kept)}
         self_ns = [own[number] for number in kept]
         left_out = self._self_ns[-1]

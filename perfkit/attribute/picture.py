@@ -70,7 +70,7 @@ def depict(trace: Trace, *, window: Literal["steps", "device-span"] = "steps", w
     kept = [track for track in drawn if len(track.start)]
     if sum(len(track.start) for track in drawn) == elements:
         focus = None
-    return picture_of(texts, kept, focus, elements, left_out, flames(host, places, texts, readings))
+    return picture_of(texts, kept, focus, elements, left_out, flames(host, places, texts, readings, whole=whole))
 
 
 def typical(readings: Sequence[Reading]) -> tuple[int, int] | None:

@@ -20,6 +20,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "completion": "perfkit.cli.completion",
     "diagnose": "perfkit.cli.diagnose",
     "diff": "perfkit.cli.diff",
+    "export": "perfkit.cli.export",
     "explain": "perfkit.cli.explain",
     "record": "perfkit.cli.record",
     "rules": "perfkit.cli.rules",

@@ -69,6 +69,7 @@ Examples:
 )
 @click.option("--top", type=click.IntRange(min=1), help="Rows of each table.  [default: as many as fit; json: all]")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write to instead of standard output.")
+@click.option("--plots", type=click.Path(file_okay=False), help="Folder for the main pictures, as PNG and SVG.")
 @click.option("--rank", type=click.IntRange(min=0), help="Look at this rank alone.  [default: compare all of a folder]")
 @click.option(
     "--jobs", "-j", type=click.IntRange(min=1), help="Traces read at once.  [default: by processors and memory]"
@@ -111,7 +112,12 @@ def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, out
             if path != STANDARD:
                 refuse_overwriting(file, path)
     form = form or PAGE_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
-    diagnosis = read(paths, picture=form == "html", **asked)
+    plots = asked.pop("plots")
+    diagnosis = read(paths, picture=form == "html" or plots is not None, **asked)
+    if plots is not None:
+        from perfkit.report.plots import draw as draw_plots
+
+        draw_plots(diagnosis, plots)
     if file is not None:
         write_file(file, draw(diagnosis, form, top, None))
     else:

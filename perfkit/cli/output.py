@@ -68,7 +68,7 @@ def abandon_standard_output() -> None:
     os.close(nowhere)
 
 
-def write_file(output: str, text: str) -> None:
+def write_file(output: str, text: str | bytes) -> None:
     """Write a report in UTF-8; the file appears, or is replaced, only once all of it is on disk.
 
     Args:
@@ -78,7 +78,7 @@ def write_file(output: str, text: str) -> None:
     Raises:
         UsageError: It cannot be written.
     """
-    data = text.encode("utf-8", "replace")
+    data = text.encode("utf-8", "replace") if isinstance(text, str) else text
     path = Path(output).resolve()
     try:
         if path.exists() and not path.is_file():

@@ -1,0 +1,1 @@
+"""Writes a Picture in the formats of other viewers: Perfetto, speedscope, pprof."""
