@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from perfkit.cli.output import refuse_overwriting, write_file, write_standard_output
-from perfkit.cli.program import PROGRAM, CommandOrProgram, attach_into, record_into, recording_options
+from perfkit.cli.program import PROGRAM, CommandOrProgram, attach_into, carbon_of, record_into, recording_options
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,6 +90,14 @@ Examples:
 @click.option(
     "--pid", multiple=True, type=click.IntRange(min=1), help="Record a process that runs; several may be given."
 )
+@click.option(
+    "--carbon",
+    metavar="G,YEAR,SOURCE",
+    help="Grid intensity in g CO2e/kWh, its year and source, such as 45,2024,Ember.",
+)
+@click.option(
+    "--pue", type=click.FloatRange(1.0), default=1.0, help="With --carbon: power usage effectiveness.  [default: 1]"
+)
 @click.option("--folder", type=click.Path(), help="Where to keep what is recorded.  [default: perfkit-DATE-TIME]")
 @click.option("--no-cache", is_flag=True, help="Do not use or keep summaries of ranks.")
 def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, output: str | None, **asked: Any) -> None:
@@ -99,6 +107,7 @@ def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, out
     for standard input. COMMAND is run, and some of its steps are recorded (`perfkit record` has more options for that).
     A folder or several traces are the ranks of one job: each is diagnosed, and all are compared.
     """
+    carbon = carbon_of(asked)
     paths = recorded(click.get_current_context().meta.get(PROGRAM), paths, asked)
     if STANDARD in paths and len(paths) > 1:
         message = "standard input holds one trace: give it alone"
@@ -113,7 +122,7 @@ def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, out
                 refuse_overwriting(file, path)
     form = form or PAGE_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
     plots = asked.pop("plots")
-    diagnosis = read(paths, picture=form == "html" or plots is not None, **asked)
+    diagnosis = read(paths, picture=form == "html" or plots is not None, **asked)._replace(carbon=carbon)
     if plots is not None:
         from perfkit.report.plots import draw as draw_plots
 

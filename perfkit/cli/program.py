@@ -11,10 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from perfkit.model.energy import Carbon
     from perfkit.model.recording import Recording
     from perfkit.record.plan import Plan
 
-__all__ = ["PROGRAM", "CommandOrProgram", "Seconds", "attach_into", "plan_of", "record_into", "recording_options"]
+__all__ = [
+    "PROGRAM",
+    "CommandOrProgram",
+    "Seconds",
+    "attach_into",
+    "carbon_of",
+    "plan_of",
+    "record_into",
+    "recording_options",
+]
 
 PROGRAM: Final = "perfkit.program"
 
@@ -105,3 +115,22 @@ def told(recording: Recording, folder: Path) -> Recording:
         click.echo(f"perfkit: {sentence}", err=True)
     click.echo(f"perfkit: written to {folder}", err=True)
     return recording
+
+
+def carbon_of(asked: dict[str, Any]) -> Carbon | None:
+    """Return what turns energy into carbon, and take those options away.
+
+    Raises:
+        UsageError: Intensity, year or source is missing.
+    """
+    text, pue = asked.pop("carbon"), asked.pop("pue")
+    if text is None:
+        return None
+    from perfkit.errors import UsageError
+    from perfkit.model.energy import Carbon
+
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*,\s*((?:19|20)\d\d)\s*,\s*(\S.*?)\s*", text)
+    if found is None:
+        message = f"--carbon {text}: give grams of CO2e a kWh, the year and the source, such as 45,2024,Ember"
+        raise UsageError(message)
+    return Carbon(float(found[1]), int(found[2]), found[3], pue)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from perfkit.model.energy import SensorLog, SensorSample
 from perfkit.model.recording import RECORDING_FILE, RecordedProcess, Recording
 from perfkit.model.table import Table
 
@@ -42,9 +43,18 @@ def read_recording(folder: str | os.PathLike[str]) -> Recording | None:
         said = json.loads(path.read_bytes())
         processes = Table(_process(entry) for entry in said["processes"])
         command, status = said["command"], said["exit_status"]
+        sensors = _sensors(said["sensors"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    return Recording(" ".join(map(str, command)), status if isinstance(status, int) else None, processes)
+    return Recording(" ".join(map(str, command)), status if isinstance(status, int) else None, processes, sensors)
+
+
+def _sensors(said: dict[str, Any]) -> SensorLog:
+    """Understand what sensors said."""
+    samples = tuple(SensorSample(*map(int, sample)) for sample in said["samples"])
+    numbers = {name: int(said[name]) for name in ("update_ns", "least_mw", "most_mw", "idle_until_ns")}
+    names = tuple(str(name) for name in said["names"])
+    return SensorLog(samples, names, duty=float(said["duty"]), missing=str(said["missing"]), **numbers)
 
 
 def _process(entry: Any) -> RecordedProcess:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from perfkit.model.advice import Advice
     from perfkit.model.attribution import Attribution
+    from perfkit.model.energy import Carbon, Energy
     from perfkit.model.fleet import Fleet
     from perfkit.model.kernel_profile import KernelMeasure, KernelProfile
     from perfkit.model.picture import Picture
@@ -62,6 +63,8 @@ class Diagnosis(NamedTuple):
         profiles: Kernels that a profiler of single kernels measured.
         measures: What they say of the rows of the attribution's kernels, by place in that table.
         recording: How the trace came to be; None where that is not known.
+        energy: What each device took over the window, where a sensor was read.
+        carbon: What turns that into carbon, if it was asked for.
         picture: What the trace looks like, where that was asked for; None for many ranks.
     """
 
@@ -72,4 +75,6 @@ class Diagnosis(NamedTuple):
     profiles: Table[KernelProfile] = Table()
     measures: Mapping[int, KernelMeasure] = MappingProxyType({})
     recording: Recording | None = None
+    energy: tuple[Energy, ...] = ()
+    carbon: Carbon | None = None
     picture: Picture | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from perfkit.model.energy import SensorLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +15,9 @@ __all__ = ["RECORDING_FILE", "RecordedProcess", "Recording"]
 
 RECORDING_FILE = "recording.json"
 """Name of the file that says, in the folder of a recording, how its traces came to be."""
+
+
+NOT_READ: Final = SensorLog(missing="no sensor was read")
 
 
 class RecordedProcess(NamedTuple):
@@ -56,8 +61,10 @@ class Recording(NamedTuple):
         command: The command that was run.
         exit_status: How it ended; negative for a signal; None where it went on.
         processes: Every process of it that imported torch, those with a trace first.
+        sensors: What sensors of the devices said meanwhile.
     """
 
     command: str
     exit_status: int | None
     processes: Table[RecordedProcess]
+    sensors: SensorLog = NOT_READ

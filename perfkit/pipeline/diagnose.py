@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from perfkit.advise import RuleSet
     from perfkit.ingest import Found
+    from perfkit.model.energy import Energy, SensorLog
     from perfkit.model.prediction import Prediction, WhatIf
     from perfkit.pipeline.fleet import Means
     from perfkit.simulate.simulation import Simulation
@@ -129,7 +130,21 @@ def recorded(diagnosis: Diagnosis, source: Path | BinaryIO | Sequence[Path]) -> 
     """Add how the traces came to be, where they are in the folder of a recording."""
     if not isinstance(source, (str, os.PathLike)) or not is_folder(source) or is_url(os.fspath(source)):
         return diagnosis
-    return diagnosis._replace(recording=read_recording(source))
+    recording = read_recording(source)
+    if recording is None:
+        return diagnosis
+    return diagnosis._replace(recording=recording, energy=energy_of(diagnosis, recording.sensors))
+
+
+def energy_of(diagnosis: Diagnosis, sensors: SensorLog) -> tuple[Energy, ...]:
+    """Return what each device took over the window of the timeline that the verdict speaks of."""
+    timeline = next((line for line in diagnosis.attribution.timelines if line.id == diagnosis.advice.timeline), None)
+    if timeline is None or diagnosis.trace.clock != "unix" or not sensors.samples:
+        return ()
+    from perfkit.attribute.energy import measure_energy
+
+    epoch_ns = diagnosis.trace.epoch_ns
+    return measure_energy(sensors, epoch_ns + timeline.start_ns, epoch_ns + timeline.end_ns, len(timeline.steps))
 
 
 def in_order(found: Sequence[str], source: Path | BinaryIO | Sequence[Path]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from perfkit.errors import UsageError
 from perfkit.record.collect import collect, statuses
 from perfkit.record.launch import discard, environment, make_folder, run
+from perfkit.record.sensors import Sampler, open_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +48,12 @@ def record(command: Sequence[str], plan: Plan, folder: Path, *, stop: bool = Fal
     """
     made = make_folder(folder)
     try:
-        status = run(completed(command), environment(plan, made), (lambda: all_done(made)) if stop else None)
+        with Sampler(open_sensor()) as sampler:
+            status = run(completed(command), environment(plan, made), (lambda: all_done(made)) if stop else None)
     except UsageError:
         discard(made)
         raise
-    recording = collect(made, command, status)
+    recording = collect(made, command, status, sampler.log())
     if not any(process.trace for process in recording.processes):
         discard(made)
     return recording

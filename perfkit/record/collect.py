@@ -11,13 +11,15 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from perfkit.errors import UnreadableTraceError
-from perfkit.model.recording import RECORDING_FILE, RecordedProcess, Recording
+from perfkit.model.recording import NOT_READ, RECORDING_FILE, RecordedProcess, Recording
 from perfkit.model.table import Table
 from perfkit.record.launch import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import BinaryIO
+
+    from perfkit.model.energy import SensorLog
 
 __all__ = ["collect", "statuses"]
 
@@ -45,7 +47,7 @@ def statuses(folder: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda said: said["pid"])
 
 
-def collect(folder: Path, command: Sequence[str], exit_status: int | None) -> Recording:
+def collect(folder: Path, command: Sequence[str], exit_status: int | None, sensors: SensorLog = NOT_READ) -> Recording:
     """Turn what was left in a folder into traces and a `Recording`; what was worked with is removed.
 
     Raises:
@@ -54,10 +56,9 @@ def collect(folder: Path, command: Sequence[str], exit_status: int | None) -> Re
     try:
         processes = [process(folder, said) for said in statuses(folder)]
         processes.sort(key=lambda one: (not one.trace, one.rank or 0, one.pid))
-        recording = Recording(" ".join(command), exit_status, Table(processes))
-        text = json.dumps(
-            {"command": list(command), "exit_status": exit_status, "processes": plain(processes)}, indent=1
-        )
+        recording = Recording(" ".join(command), exit_status, Table(processes), sensors)
+        said = {"command": list(command), "exit_status": exit_status, "processes": plain(processes)}
+        text = json.dumps({**said, "sensors": sensors._asdict()})
         (folder / RECORDING_FILE).write_text(text, encoding="utf-8")
     except OSError as error:
         message = f"{folder} cannot be written: {error.strerror or error}. What was recorded so far is still in it"

@@ -77,6 +77,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "fleet": _fleet(diagnosis.fleet, top),
         "kernel_profiles": _profiles(diagnosis),
         "recording": _recording(diagnosis),
+        "energy": _energy(diagnosis),
     }
 
 
@@ -96,6 +97,15 @@ def _profiles(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     from perfkit.report import profiles  # few have some
 
     return [profiles.build(kernel) for kernel in diagnosis.profiles]
+
+
+def _energy(diagnosis: Diagnosis) -> dict[str, Any] | None:
+    """Describe what the devices took."""
+    if diagnosis.recording is None and diagnosis.carbon is None:
+        return None
+    from perfkit.report import energy  # few have some
+
+    return energy.build(diagnosis)
 
 
 def _recording(diagnosis: Diagnosis) -> dict[str, Any] | None:

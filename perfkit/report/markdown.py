@@ -70,6 +70,7 @@ def parts(diagnosis: Diagnosis, rows: int) -> Iterable[str]:
         yield folded("Other devices", [bullets(outline.other_timelines(diagnosis)[:rows])])
     blocked = outline.blocked_sentences(diagnosis)
     yield folded("Host threads held up", [bullets(blocked[:rows])])
+    yield section("Energy", outline.energy(diagnosis))
     yield section("How it was recorded", outline.recorded_how(diagnosis)[: rows or 1])
     yield section("About the trace", outline.problems(diagnosis)[: rows or 1])
     yield section("Next", diagnosis.advice.next_steps)

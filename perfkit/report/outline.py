@@ -19,6 +19,7 @@ __all__ = [
     "Portion",
     "blocked_sentences",
     "defects",
+    "energy",
     "main_timeline",
     "operator_name",
     "other_timelines",
@@ -132,6 +133,15 @@ def recorded_how(diagnosis: Diagnosis) -> list[str]:
     from perfkit.report import recording  # few have one
 
     return recording.sentences(diagnosis.recording)
+
+
+def energy(diagnosis: Diagnosis) -> list[str]:
+    """Say what the devices took, or why that is not known; nothing of a trace that was not recorded here."""
+    if diagnosis.recording is None and diagnosis.carbon is None:
+        return []
+    from perfkit.report import energy as words  # few have some
+
+    return words.sentences(diagnosis)
 
 
 def operator_name(operator: Operator) -> str:

@@ -338,7 +338,8 @@ class Sheet:
 
     def recording(self) -> list[str]:
         """Say how the trace came to be, and what that cost the program."""
-        return self.labelled("Record", outline.recorded_how(self.diagnosis)[: self.detail.problems + 1])
+        said = self.labelled("Record", outline.recorded_how(self.diagnosis)[: self.detail.problems + 1])
+        return [*said, *self.labelled("Energy", outline.energy(self.diagnosis))]
 
     def next_steps(self) -> list[str]:
         """Draw what to run next."""

@@ -13,6 +13,7 @@ from perfkit.record.attach.stacks import MISSING, record_stacks
 from perfkit.record.attach.target import Target, look_at
 from perfkit.record.collect import collect, statuses
 from perfkit.record.launch import WORK, discard, make_folder
+from perfkit.record.sensors import Sampler, open_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,21 +53,26 @@ def attach(pids: Sequence[int], plan: Plan, folder: Path, *, by_steps: bool) -> 
     targets = [look_at(pid) for pid in dict.fromkeys(pids)]
     made = make_folder(folder)
     share(made, targets)
+    sampler = Sampler(open_sensor(), idle=False)
     try:
-        asking = [target for target in targets if target.asks_daemon]
-        if asking:
-            by_daemon(asking, plan, made, by_steps=by_steps)
-        for target in targets:
-            if target.asks_daemon:
-                continue
-            if can_inject(target.pid):
-                by_injection(target, plan, made, by_steps=by_steps)
-            else:
-                by_stacks(target, plan, made, by_steps=by_steps)
-        return collect(made, ["attached", *map(str, pids)], None)
+        with sampler:
+            record_each(targets, plan, made, by_steps=by_steps)
+        return collect(made, ["attached", *map(str, pids)], None, sampler.log())
     except BaseException:
         discard(made)
         raise
+
+
+def record_each(targets: Sequence[Target], plan: Plan, folder: Path, *, by_steps: bool) -> None:
+    """Record each process in the best way that it allows."""
+    asking = [target for target in targets if target.asks_daemon]
+    if asking:
+        by_daemon(asking, plan, folder, by_steps=by_steps)
+    for target in targets:
+        if not target.asks_daemon and can_inject(target.pid):
+            by_injection(target, plan, folder, by_steps=by_steps)
+        elif not target.asks_daemon:
+            by_stacks(target, plan, folder, by_steps=by_steps)
 
 
 def share(folder: Path, targets: Sequence[Target]) -> None:
