@@ -45,10 +45,11 @@ def draw(diagnosis: Diagnosis, *, top: int | None = None) -> str:
     main = outline.main_timeline(diagnosis)
     origin = picture.start_ns if picture else min((line.start_ns for line in lines), default=0)
     shown = [line for line in lines if line is main or picture] if main else []
+    evidence = elements.evidence(diagnosis)
     data: dict[str, Any] = {
         "timelines": elements.timelines(shown[:MOST_TIMELINES], origin),
         "main": clean(main.id) if main else "",
-        "findings": elements.evidence(diagnosis),
+        "findings": evidence,
     }
     if picture:
         data |= {"picture": elements.tracks(picture), "flames": elements.flames(picture)}
@@ -65,6 +66,7 @@ def draw(diagnosis: Diagnosis, *, top: int | None = None) -> str:
         steps=len(main.steps) if main else 0,
         bars=[bar(line) for line in lines[:MOST_TIMELINES]] if len(lines) > 1 else [],
         bars_left_out=max(len(lines) - MOST_TIMELINES, 0),
+        evidence=evidence,
         prices=[outline.price(finding, diagnosis) for finding in diagnosis.advice.findings],
         grids=cut(grids(diagnosis), top),
         remarks=remarks(diagnosis),
