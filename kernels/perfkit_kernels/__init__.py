@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from perfkit_kernels import add_rms_norm, bias_gelu, gated_activation, rms_norm
+from perfkit_kernels import add_rms_norm, bias_gelu, cross_entropy, gated_activation, rms_norm, softmax
 from perfkit_kernels.spec import Spec
 
 __all__ = ["KERNELS", "Spec"]
@@ -16,6 +16,8 @@ __all__ = ["KERNELS", "Spec"]
 KERNELS: Final[tuple[Spec, ...]] = (
     add_rms_norm.SPEC,
     bias_gelu.SPEC,
+    cross_entropy.SPEC,
     gated_activation.SPEC,
     rms_norm.SPEC,
+    softmax.SPEC,
 )

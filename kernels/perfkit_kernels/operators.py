@@ -16,7 +16,7 @@ from perfkit_kernels.dialect import AVAILABLE, INTERPRETING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NAMESPACE", "gradients", "register", "usable"]
+__all__ = ["NAMESPACE", "fixed", "gradients", "register", "usable"]
 
 NAMESPACE = "perfkit"
 SUPPORTED = frozenset({torch.float32, torch.float16, torch.bfloat16})
@@ -56,6 +56,11 @@ def usable(*tensors: torch.Tensor | None) -> bool:
     first = given[0].device
     runs = (first.type == "cuda" and AVAILABLE) or (first.type == "cpu" and INTERPRETING)
     return runs and all(tensor.device == first and tensor.dtype in SUPPORTED for tensor in given)
+
+
+def fixed(*tensors: torch.Tensor | None) -> bool:
+    """Whether no gradient is wanted of tensors that a kernel takes as they are."""
+    return not any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def gradients(

@@ -10,7 +10,17 @@ from perfkit_kernels.dialect import INTERPRETING, next_power_of_2
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["POINTS", "WARPS_OF_POINTS", "Tile", "as_points", "as_rows", "persistent_programs", "tile"]
+__all__ = [
+    "POINTS",
+    "WARPS_OF_POINTS",
+    "Steps",
+    "Tile",
+    "as_points",
+    "as_rows",
+    "merged",
+    "persistent_programs",
+    "tile",
+]
 
 WALKED = 4096
 """Elements of a row that is too long to be held, which a program takes at once."""
@@ -60,6 +70,30 @@ def as_points(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     if all(tensor.is_contiguous() for tensor in tensors):
         return tuple(tensor.view(1, -1) for tensor in tensors)
     return tuple(as_rows(tensor) for tensor in tensors)
+
+
+class Steps(NamedTuple):
+    """How the rows of tensors of one shape lie: three sizes, outermost first, and each tensor's three strides."""
+
+    sizes: tuple[int, int, int]
+    strides: tuple[tuple[int, int, int], ...]
+
+
+def merged(*tensors: torch.Tensor) -> Steps | None:
+    """Count the rows of tensors of one shape, expanded ones too, in three dimensions; None where it takes more."""
+    found: list[list[int]] = []
+    for size, *strides in zip(tensors[0].shape[:-1], *(tensor.stride()[:-1] for tensor in tensors), strict=True):
+        if size == 1:
+            continue
+        outer = found[-1] if found else []
+        if outer and all(before == stride * size for before, stride in zip(outer[1:], strides, strict=True)):
+            found[-1] = [outer[0] * size, *strides]
+        else:
+            found.append([size, *strides])
+    if len(found) > 3:  # noqa: PLR2004
+        return None
+    sizes, *strides = zip(*[[1] + [0] * len(tensors)] * (3 - len(found)), *found, strict=True)
+    return Steps(sizes, tuple(strides))
 
 
 def persistent_programs(device: torch.device, tiles: int, per_processor: int = 2) -> int:

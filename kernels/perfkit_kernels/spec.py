@@ -87,6 +87,7 @@ class Spec(NamedTuple):
         traffic: The bytes that must be moved, of the arguments that ``make`` returned.
         compilations: What to compile ahead of time, for a dtype of ``DTYPES``.
         operators: Qualified names of the PyTorch operators it registers, forward first.
+        constant: Positions of floating-point tensors of which the kernel gives no gradient.
         strided_shape: A shape of at least two dimensions for tests of strides and of hostile values.
         hostile: Values that it has to treat as the reference does, wherever they stand.
         bandwidth_bound: Whether moving bytes is what takes its time.
@@ -105,6 +106,7 @@ class Spec(NamedTuple):
     traffic: Callable[..., Traffic]
     compilations: Callable[[str], Iterator[Compilation]]
     operators: tuple[str, ...]
+    constant: tuple[int, ...] = ()
     hostile: tuple[float, ...] = (0.0, 1e4, -1e4, math.nan, math.inf, -math.inf)
     bandwidth_bound: bool = True
     strided_shape: tuple[int, ...] = (3, 4, 48)

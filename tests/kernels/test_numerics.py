@@ -43,12 +43,19 @@ def largest(*tensors: torch.Tensor) -> float:
     return max((float(t.detach().abs().nan_to_num(0.0, 0.0, 0.0).max()) for t in tensors if t.numel()), default=0.0)
 
 
-def evaluate(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Results:
-    """Evaluate a function and its gradients; a gradient's terms are of the size of slope times output over input."""
-    given = [
-        value.detach().requires_grad_() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-        for value in arguments
+def differentiable(arguments: tuple[Any, ...], constant: tuple[int, ...] = ()) -> list[Any]:
+    """Return the arguments, of whose floating-point tensors gradients are wanted, but of those at some positions."""
+    return [
+        value.detach().requires_grad_(index not in constant)
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        else value
+        for index, value in enumerate(arguments)
     ]
+
+
+def evaluate(function: Callable[..., Any], arguments: tuple[Any, ...], constant: tuple[int, ...] = ()) -> Results:
+    """Evaluate a function and its gradients; a gradient's terms are of the size of slope times output over input."""
+    given = differentiable(arguments, constant)
     outputs = function(*given)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     sloped = [output for output in outputs if output.requires_grad]
@@ -75,7 +82,7 @@ def widen(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 def check(spec: Spec, arguments: tuple[Any, ...]) -> None:
     """Hold a kernel to its reference."""
     mine, theirs, truth = (
-        evaluate(function, given)
+        evaluate(function, given, spec.constant)
         for function, given in (
             (spec.function, arguments),
             (spec.reference, arguments),
@@ -136,6 +143,6 @@ def test_hostile_values_behave_as_in_eager(device: Any, spec: Spec, dtype: str, 
 @pytest.mark.parametrize(("spec", "dtype", "variant"), FIRST)
 def test_two_runs_are_equal_to_the_bit(device: Any, spec: Spec, dtype: str, variant: dict[str, Any]) -> None:
     arguments = spec.make(Maker(getattr(torch, dtype), device), spec.strided_shape, **variant)
-    results = (evaluate(spec.function, arguments).tensors for _ in range(2))
+    results = (evaluate(spec.function, arguments, spec.constant).tensors for _ in range(2))
     for one, other in zip(*results, strict=True):
         assert torch.equal(one, other)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from perfkit_kernels import KERNELS, Spec
 from perfkit_kernels.spec import Maker
-from tests.kernels.test_numerics import evaluate
+from tests.kernels.test_numerics import differentiable, evaluate
 
 EACH = [
     pytest.param(spec, variant, id=f"{spec.name}-{list(variant.values())}")
@@ -24,10 +24,12 @@ EACH = [
 def arguments_of(spec: Spec, variant: dict[str, Any], dtype: torch.dtype = torch.float32) -> tuple[Any, ...]:
     """Return arguments whose gradients are wanted."""
     made = spec.make(Maker(dtype), spec.strided_shape, **variant)
-    return tuple(
-        value.requires_grad_() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-        for value in made
-    )
+    return tuple(differentiable(made, spec.constant))
+
+
+def evaluated(spec: Spec, function: Any, arguments: tuple[Any, ...]) -> list[torch.Tensor]:
+    """Return what a function gives, and its gradients."""
+    return evaluate(function, arguments, spec.constant).tensors
 
 
 @pytest.fixture
@@ -55,7 +57,10 @@ def test_the_names_are_sorted_and_those_of_the_functions() -> None:
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_the_operator_is_what_the_reference_is(spec: Spec, variant: dict[str, Any]) -> None:
     arguments = arguments_of(spec, variant)
-    close(evaluate(spec.function, arguments).tensors, evaluate(spec.reference, arguments).tensors)
+    close(
+        evaluated(spec, spec.function, arguments),
+        evaluated(spec, spec.reference, arguments),
+    )
 
 
 @pytest.mark.parametrize(("spec", "variant"), EACH)
@@ -70,7 +75,7 @@ def test_opcheck(spec: Spec, variant: dict[str, Any]) -> None:
             return function(*args, **(kwargs or {}))
 
     with Recorder():
-        evaluate(spec.function, arguments_of(spec, variant))
+        evaluated(spec, spec.function, arguments_of(spec, variant))
     assert {str(function.name()) for function, _ in calls} <= set(spec.operators)
     assert calls
     for function, args in calls:
@@ -84,7 +89,7 @@ def test_opcheck(spec: Spec, variant: dict[str, Any]) -> None:
 def test_compiled_whole(spec: Spec, variant: dict[str, Any]) -> None:
     arguments = arguments_of(spec, variant)
     compiled = torch.compile(spec.function, fullgraph=True, backend="aot_eager")
-    close(evaluate(compiled, arguments).tensors, evaluate(spec.function, arguments).tensors)
+    close(evaluated(spec, compiled, arguments), evaluated(spec, spec.function, arguments))
 
 
 @pytest.mark.parametrize("spec", KERNELS, ids=lambda spec: spec.name)
@@ -110,8 +115,9 @@ def test_exported(spec: Spec) -> None:
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_checkpointed_and_functional(spec: Spec) -> None:
     arguments = arguments_of(spec, dict(spec.variants[0]))
-    expected = evaluate(spec.function, arguments).tensors
-    close(evaluate(lambda *given: checkpoint(spec.function, *given, use_reentrant=False), arguments).tensors, expected)
+    expected = evaluated(spec, spec.function, arguments)
+    again = evaluated(spec, lambda *given: checkpoint(spec.function, *given, use_reentrant=False), arguments)
+    close(again, expected)
 
     def total(value: torch.Tensor) -> torch.Tensor:
         outputs = spec.function(value, *arguments[1:])
@@ -144,7 +150,7 @@ def test_halves_beside_float32_give_the_dtypes_of_the_reference(spec: Spec, vari
     results = []
     for function in (spec.function, spec.reference):
         with torch.autocast("cpu", torch.bfloat16):
-            results.append([(tensor.dtype, tensor.shape) for tensor in evaluate(function, mixed).tensors])
+            results.append([(tensor.dtype, tensor.shape) for tensor in evaluated(spec, function, mixed)])
     assert results[0] == results[1]
 
 
@@ -152,6 +158,8 @@ def test_halves_beside_float32_give_the_dtypes_of_the_reference(spec: Spec, vari
 def test_on_a_cpu_it_is_the_reference(spec: Spec) -> None:
     arguments = arguments_of(spec, dict(spec.variants[0]))
     for one, other in zip(
-        evaluate(spec.function, arguments).tensors, evaluate(spec.reference, arguments).tensors, strict=True
+        evaluated(spec, spec.function, arguments),
+        evaluated(spec, spec.reference, arguments),
+        strict=True,
     ):
         assert torch.equal(one, other)
