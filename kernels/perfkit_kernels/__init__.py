@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from perfkit_kernels import add_rms_norm, bias_gelu, cross_entropy, gated_activation, rms_norm, softmax
+from perfkit_kernels import (
+    add_rms_norm,
+    bias_gelu,
+    cross_entropy,
+    dropout_add_layer_norm,
+    gated_activation,
+    layer_norm,
+    rms_norm,
+    rope,
+    softmax,
+)
 from perfkit_kernels.spec import Spec
 
 __all__ = ["KERNELS", "Spec"]
@@ -17,7 +27,10 @@ KERNELS: Final[tuple[Spec, ...]] = (
     add_rms_norm.SPEC,
     bias_gelu.SPEC,
     cross_entropy.SPEC,
+    dropout_add_layer_norm.SPEC,
     gated_activation.SPEC,
+    layer_norm.SPEC,
     rms_norm.SPEC,
+    rope.SPEC,
     softmax.SPEC,
 )

@@ -16,7 +16,7 @@ from perfkit_kernels.dialect import AVAILABLE, INTERPRETING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NAMESPACE", "fixed", "gradients", "register", "usable"]
+__all__ = ["NAMESPACE", "expands", "fixed", "gradients", "register", "usable", "widened"]
 
 NAMESPACE = "perfkit"
 SUPPORTED = frozenset({torch.float32, torch.float16, torch.bfloat16})
@@ -61,6 +61,18 @@ def usable(*tensors: torch.Tensor | None) -> bool:
 def fixed(*tensors: torch.Tensor | None) -> bool:
     """Whether no gradient is wanted of tensors that a kernel takes as they are."""
     return not any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def widened(x: torch.Tensor) -> bool:
+    """Whether autocast would have a norm of x in float32: on a GPU it does."""
+    return x.device.type == "cuda" and bool(torch.is_autocast_enabled("cuda"))
+
+
+def expands(tensor: torch.Tensor, whole: torch.Tensor) -> bool:
+    """Whether a tensor's shape expands to that of another, and not the other way round."""
+    return 0 < tensor.dim() <= whole.dim() and all(
+        size in {1, wanted} for size, wanted in zip(tensor.shape[::-1], whole.shape[::-1], strict=False)
+    )
 
 
 def gradients(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from perfkit_kernels.dialect import cdiv, jit, tl
-from perfkit_kernels.operators import fixed, gradients, register, usable
+from perfkit_kernels.operators import expands, fixed, gradients, register, usable
 from perfkit_kernels.rows import as_rows, merged, tile
 from perfkit_kernels.spec import Compilation, Spec, Traffic, pointer
 
@@ -256,16 +256,11 @@ def softmax(
     """
     fits = x.dim() > int(causal) and x.shape[-1] > 0
     if fits and mask is not None:
-        fits = mask.dtype == x.dtype and 0 < mask.dim() <= x.dim() and fixed(mask) and _expands(mask, x)
+        fits = mask.dtype == x.dtype and fixed(mask) and expands(mask, x)
     if not fits or not usable(x, mask):
         return reference(x, mask, scale, causal)
     y: torch.Tensor = _Softmax.apply(x, mask, scale, causal)
     return y
-
-
-def _expands(mask: torch.Tensor, x: torch.Tensor) -> bool:
-    """Whether a mask's shape expands to that of x, and not the other way round."""
-    return all(size in {1, wanted} for size, wanted in zip(mask.shape[::-1], x.shape[::-1], strict=False))
 
 
 # ------------------------------------------------------------------------------------------------------------- spec
