@@ -6,6 +6,7 @@
     difference = perfkit.diff("before.json.gz", "after.json.gz")
     forecast = perfkit.what_if("trace.json.gz", OverlapLoader())    # of perfkit.model.prediction
     trace = perfkit.load("trace.json.gz")
+    with perfkit.profile(): ...                                     # records, and diagnoses
 
 Importing this package is cheap: its functions, and with them numpy, are imported when they are first used.
 """
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from perfkit.ingest import load
     from perfkit.pipeline.diagnose import diagnose
     from perfkit.pipeline.diff import diff
+    from perfkit.pipeline.profile import profile
     from perfkit.pipeline.what_if import what_if
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "diagnose",
     "diff",
     "load",
+    "profile",
     "what_if",
 ]
 
@@ -50,6 +53,7 @@ _MODULE_OF = {
     "diagnose": "perfkit.pipeline.diagnose",
     "diff": "perfkit.pipeline.diff",
     "load": "perfkit.ingest",
+    "profile": "perfkit.pipeline.profile",
     "what_if": "perfkit.pipeline.what_if",
 }
 

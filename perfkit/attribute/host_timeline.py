@@ -92,8 +92,9 @@ def read_host(host: Host, places: Places, window: Literal["steps", "device-span"
 def busiest(host: Host) -> int:
     """Return the thread with most time in operators; where there are none, in samples, then in any events at all.
 
-    To wait in the operating system is not to be busy: a thread that does nothing else comes last. Workers of data
-    loaders are left out: theirs is another timeline.
+    A thread that makes the steps comes before all others that have operators: one that computes beside it may have more
+    of them while the steps wait for data. To wait in the operating system is not to be busy: a thread that does nothing
+    else comes last. Workers of data loaders are left out: theirs is another timeline.
     """
     columns = host.work.trace.columns
 
@@ -104,11 +105,20 @@ def busiest(host: Host) -> int:
     present = [thread for thread in range(len(host.bounds) - 1) if host.bounds[thread] < host.bounds[thread + 1]]
     workers = worker_threads(host.work)
     threads = [thread for thread in present if thread not in workers] or present
+    threads = [thread for thread in threads if makes_steps(host, thread)] or threads
     for categories in ((Category.OPERATOR,), (Category.SAMPLE,), RANGES):
         cover = [total(thread, *categories) for thread in threads]
         if any(cover):
             return threads[int(np.argmax(cover))]
     return threads[0]
+
+
+def makes_steps(host: Host, thread: int) -> bool:
+    """Tell whether a thread has operators, and marks of steps or an optimizer's."""
+    rows = host.of_thread(thread, Category.ANNOTATION)
+    names = host.work.names
+    marked = names.match("host", "step", rows) | names.match("host", "optimizer", rows)
+    return bool(marked.any()) and len(host.of_thread(thread, Category.OPERATOR)) > 0
 
 
 def bounds(host: Host, thread: int, marks: Marks | None) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:

@@ -54,6 +54,11 @@ def why_nothing(recording: Recording, plan: Plan) -> str:
     process = max(recording.processes, key=lambda process: process.seen)
     if process.fault:
         return f"nothing was recorded of process {process.pid}{ended}: {process.fault}"
+    if plan.duration_s is not None:
+        return (
+            f"nothing was recorded: the program ended{ended} before {plan.after_s:g} s had passed since it imported "
+            f"torch. Give a smaller --after"
+        )
     if process.seen:
         return (
             f"nothing was recorded: the program made {process.seen} steps (by {process.source}){ended}, "

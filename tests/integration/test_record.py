@@ -173,7 +173,7 @@ def test_a_program_that_ends_early_leaves_a_readable_trace(endings: dict[str, Ru
 
 
 def test_a_stretch_of_time_has_its_length(tmp_path: Path) -> None:
-    run = record(tmp_path / "out", "--duration", "300ms", "--after", "2s", program=(PROGRAM, 700))
+    run = record(tmp_path / "out", "--duration", "300ms", "--after", "3s", "--stop", program=(PROGRAM, 10_000))
     assert run.status == 0, run.said
     events = [event for event in events_of(trace_of(run.folder)) if event["cat"] == "cpu_op"]
     length = max(event["ts"] for event in events) - min(event["ts"] for event in events)

@@ -19,6 +19,7 @@ EXPORTED = {
     "diagnose",
     "diff",
     "load",
+    "profile",
     "what_if",
 }
 

@@ -42,6 +42,7 @@ class Recorder:
         self.counts: dict[tuple[str, int], int] = {}
         self.first = 0
         self.optimizers = 0
+        self.seen = self.due = 0  # steps of the leader, and the one at which there is something to do
         self.ticked_ns = self.marked_ns = 0
         self.before: list[int] = []
         self.during: list[int] = []
@@ -72,9 +73,18 @@ class Recorder:
 
     def tick(self, kind: str, key: int) -> None:
         """Take notice that a step ends here, and the next one begins."""
+        now = time.perf_counter_ns()
+        if self.phase == "waiting" and self.leader is not None:
+            if RANK_OF_KIND[kind] > RANK_OF_KIND[self.leader[0]]:
+                return
+            if (kind, key) == self.leader and self.seen + 1 < self.due:  # what most ticks are: nothing is due
+                self.seen += 1
+                if len(self.before) < MOST_STEP_TIMES:
+                    self.before.append(now - self.ticked_ns)
+                self.ticked_ns = now
+                return
         if self.phase == "ended" or self.pid != os.getpid():
             return
-        now = time.perf_counter_ns()
         with self.lock:
             try:
                 self._tick(kind, key, now)
@@ -82,13 +92,16 @@ class Recorder:
                 self._give_up(error)
 
     def _tick(self, kind: str, key: int, now: int) -> None:
-        seen = self.counts[kind, key] = self.counts.get((kind, key), 0) + 1
         leader = self.leader
+        seen = (self.seen if leader == (kind, key) else self.counts.get((kind, key), 0)) + 1
+        self.counts[kind, key] = seen
         if leader is None or (self.phase == "waiting" and RANK_OF_KIND[kind] < RANK_OF_KIND[leader[0]]):
             leader = self.leader = (kind, key)
             self.before.clear()
+            self.due = self._due(kind)
         if leader != (kind, key):
             return
+        self.seen = seen
         if seen > 1:
             self._note(now - self.ticked_ns)
         if self.plan["duration_s"] is None and not self.stretching.is_set():
@@ -96,6 +109,12 @@ class Recorder:
         elif self.phase == "recording":
             self._mark()
         self.ticked_ns = time.perf_counter_ns()
+
+    def _due(self, kind: str) -> int:
+        """Return the first step of a kind at which there may be something to do."""
+        if self.plan["duration_s"] is not None:
+            return sys.maxsize
+        return 0 if kind == "DataLoader" else int(self.plan["warmup"]) - PREPARE_STEPS
 
     def _note(self, ns: int) -> None:
         """Keep how long a step took, without what was done for the recording between steps."""
@@ -191,7 +210,10 @@ class Recorder:
 
     def _set_phase(self, phase: str) -> None:
         self.phase = phase
-        self.status.set(phase=phase, counts={kind: seen for (kind, _), seen in self.counts.items()})
+        counts = {kind: seen for (kind, _), seen in self.counts.items()}
+        if self.leader is not None:
+            counts[self.leader[0]] = self.seen
+        self.status.set(phase=phase, counts=counts)
 
     def _give_up(self, error: Exception) -> None:
         """Leave the program alone after a failure, and say what it was."""
@@ -210,20 +232,25 @@ class Recorder:
             time.sleep(0.1)
         self.stretching.set()
         try:
-            with self.lock:
-                self._prepare()
-                self._begin_stretch()
-            time.sleep(STRETCH_S if duration is None else duration)
-            self.finish("whole")
-            if duration is None:  # steps may still come
-                with self.lock:
-                    self._set_phase("waiting")
+            self._record_stretch(STRETCH_S if duration is None else duration)
+            while duration is not None and self.phase == "waiting":  # the program has not begun to compute
+                self._record_stretch(duration)
+            if duration is not None:
+                self.end()
         except Exception as error:  # noqa: BLE001
             self._give_up(error)
         finally:
             self.stretching.clear()
 
-    def _begin_stretch(self) -> None:
-        assert self.window is not None
-        self._set_phase("recording")
-        self.window.start()
+    def _record_stretch(self, seconds: float) -> None:
+        """Record so long; if nothing was asked for, steps may still come and be recorded instead."""
+        with self.lock:
+            self._prepare()
+            assert self.window is not None
+            self._set_phase("recording")
+            self.window.start()
+        time.sleep(seconds)
+        self.finish("whole")
+        with self.lock:
+            if self.phase == "recorded" and (self.plan["duration_s"] is None or self.status.facts.get("empty")):
+                self._set_phase("waiting")

@@ -143,6 +143,18 @@ def test_the_busiest_thread_is_the_one_with_most_time_in_operators() -> None:
     assert (timeline.id, timeline.busy["compute"], timeline.window_ns) == ("9/thread 2", 30, 30)
 
 
+def test_the_thread_that_makes_the_steps_comes_before_a_busier_one() -> None:
+    rows = [
+        *[mark(number, 20 * number, 20 * number + 20) for number in range(4)],
+        *[loader(20 * number, 20 * number + 15) for number in range(4)],
+        *[operator("aten::mm", 20 * number + 15, 20 * number + 17) for number in range(4)],
+        operator("aten::mm", 0, 70, thread="2"),
+    ]
+    (timeline,) = attribute(trace(rows)).timelines
+    assert timeline.id == "9/thread 1"
+    assert timeline.idle["data_loading"] == 45
+
+
 @pytest.mark.parametrize(
     "busy",
     [operator("aten::mm", 10, 12, thread="2"), sample("main", 10, 12, thread="2"), annotation("x", 10, 12, thread="2")],
