@@ -26,10 +26,10 @@ from perfkit.record.agent.watch import watch_loaders, watch_optimizers, watch_pr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS = 24
+ROUNDS = 12
 STEPS = 150
 DRAWS = 4000
-LOOPS = {"6 layers of 256": (256, 6), "8 layers of 384": (384, 8)}
+LOOPS = {"6 layers of 256": (256, 6), "6 layers of 384": (384, 6)}
 """Width and layers of a model."""
 
 
