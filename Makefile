@@ -42,7 +42,7 @@ kernels: $(VENV)/.perfkit $(VENV)/.dev ## compile every kernel for every archite
 bench: build/bench-venv/.ready build/hta-venv/.ready ## measure against peers, in one run; BENCH=--large adds 3 GB
 	build/bench-venv/bin/python -m benchmarks --hta build/hta-venv/bin/python $(BENCH)
 
-gallery: $(VENV)/.perfkit $(VENV)/.gallery ## diagnose programs with a planted fault; compare promised with measured gains
+gallery: $(VENV)/.perfkit $(VENV)/.dev $(VENV)/.gallery ## diagnose programs with a planted fault; compare promised with measured gains
 	$(BIN)/python -m benchmarks.gallery $(GALLERY)
 
 bench-nsight: $(VENV)/.perfkit $(VENV)/.dev build/nsys-ai-venv/.ready ## read Nsight Systems exports against pandas and nsys-ai

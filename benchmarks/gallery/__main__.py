@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import report
 from benchmarks.gallery import table
-from benchmarks.gallery.actor import ROOT, Actor
+from benchmarks.gallery.actor import ROOT, Actor, jemalloc
 from benchmarks.gallery.gain import measure, steps_for
 from benchmarks.gallery.score import judge
 from benchmarks.machine import file_name, fingerprint
@@ -97,7 +97,11 @@ def run(pairs: list[Pair], folder: Path, rounds: int, output: Path | None) -> No
     where = runs_on.get("gpu", f"{runs_on['cpu']}, {runs_on['cpus']} cores, one thread")
     for line in table.draw(f"planted faults, torch {runs_on['torch']} on {where}", scores):
         print(line)
-    machine = fingerprint({"perfkit": Path(sys.executable)}) | runs_on
+    machine = (
+        fingerprint({"perfkit": Path(sys.executable)})
+        | runs_on
+        | {"allocator": Path(jemalloc()).name or "the system's"}
+    )
     loads = {"load_before": round(load_before, 2), "load_after": round(os.getloadavg()[0], 2)}
     output = output or RESULTS / f"gallery-{file_name(machine | {'cpu': runs_on.get('gpu', runs_on['cpu'])})}"
     report.write(output, {"machine": machine | loads, "programs": records})

@@ -29,7 +29,7 @@ def augment(images: NDArray[np.float32]) -> NDArray[np.float32]:
     images[::2] = images[::2, :, :, ::-1]
     blurred = images
     for axis in (2, 3):
-        blurred = np.mean([np.roll(blurred, shift, axis) for shift in range(-2, 3)], axis=0)
+        blurred = np.mean([np.roll(blurred, shift, axis) for shift in range(-5, 6)], axis=0)
     bright = np.power(np.clip(0.25 * blurred + 0.5, 0.01, 1), 0.8)
     return np.ascontiguousarray((bright - bright.mean((2, 3), keepdims=True)) / 0.25, dtype=np.float32)
 
