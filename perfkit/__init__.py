@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from perfkit.pipeline.diff import diff
     from perfkit.pipeline.profile import profile
     from perfkit.pipeline.what_if import what_if
+    from perfkit.serve.marks import instrument, request, request_id
 
 __all__ = [
     "MissingExtraError",
@@ -42,8 +43,11 @@ __all__ = [
     "__version__",
     "diagnose",
     "diff",
+    "instrument",
     "load",
     "profile",
+    "request",
+    "request_id",
     "what_if",
 ]
 
@@ -52,8 +56,11 @@ __version__ = "0.1.0"
 _MODULE_OF = {
     "diagnose": "perfkit.pipeline.diagnose",
     "diff": "perfkit.pipeline.diff",
+    "instrument": "perfkit.serve.marks",
     "load": "perfkit.ingest",
     "profile": "perfkit.pipeline.profile",
+    "request": "perfkit.serve.marks",
+    "request_id": "perfkit.serve.marks",
     "what_if": "perfkit.pipeline.what_if",
 }
 

@@ -10,6 +10,7 @@ from perfkit.attribute.merge import Part, merge, merge_defects
 from perfkit.attribute.places import Places
 from perfkit.attribute.program import describe
 from perfkit.attribute.rank import summarise_rank, summarise_ranks
+from perfkit.attribute.requests import read_requests
 from perfkit.attribute.selection import Selection
 from perfkit.attribute.signs import read_signs
 from perfkit.attribute.work import collect
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
     from perfkit.model.program import Program
     from perfkit.model.trace import Trace
 
-__all__ = ["Examined", "Part", "attribute", "examine", "merge", "merge_defects", "summarise_rank", "summarise_ranks"]
+__all__ = [
+    "Examined",
+    "Part",
+    "attribute",
+    "examine",
+    "merge",
+    "merge_defects",
+    "read_requests",
+    "summarise_rank",
+    "summarise_ranks",
+]
 
 
 class Examined(NamedTuple):

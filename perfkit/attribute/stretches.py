@@ -99,13 +99,15 @@ def crowds(scene: Scene, thread: int, rows: Ints) -> list[Stretch]:
 
 
 def silences(scene: Scene, thread: int, rows: Ints, taken: Ints) -> list[Stretch]:
-    """Sum the stretches without any operator at the same line."""
+    """Sum the stretches without any operator at the same line; while there is no request, there is nothing to do."""
     columns = scene.host.work.trace.columns
     every = np.concatenate((rows, taken))
     made = makings(scene, thread)
-    start = np.concatenate((columns["start"][every], made[0]))
+    quiet = scene.host.without_request(int(scene.host.work.process_of_thread[thread])).between(scene.low, scene.high)
+    start = np.concatenate((columns["start"][every], made[0], np.maximum(quiet.start, scene.low)))
+    end = np.concatenate((columns["end"][every], made[1], np.minimum(quiet.end, scene.high)))
     order = np.argsort(start, kind="stable")
-    reach = np.maximum.accumulate(np.append(scene.low, np.concatenate((columns["end"][every], made[1]))[order]))
+    reach = np.maximum.accumulate(np.append(scene.low, end[order]))
     begins = np.append(start[order], scene.high)
     long = np.flatnonzero(begins - reach > SILENT_NS)
     start, end = reach[long], begins[long]

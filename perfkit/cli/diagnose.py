@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
+from perfkit.cli.load import diagnose_url, load_options, take_options
 from perfkit.cli.output import refuse_overwriting, write_file, write_standard_output
 from perfkit.cli.program import PROGRAM, CommandOrProgram, attach_into, carbon_of, record_into, recording_options
 from perfkit.errors import UsageError
@@ -44,6 +45,9 @@ Examples:
   perfkit diagnose trace.json.gz
   perfkit diagnose -- python train.py     # runs and records it first
   perfkit diagnose --pid 4711 --duration 5s
+  perfkit diagnose --url http://localhost:8000/run --rate 50 --body body.json
+  perfkit diagnose --url http://localhost:8000 --openai --model NAME
+  perfkit diagnose --url http://localhost:8000/run --find-capacity
   perfkit diagnose ranks/                 # compares the ranks
   perfkit diagnose ranks/ --rank 3
   perfkit diagnose trace.json.gz --format json | jq .verdict
@@ -98,6 +102,7 @@ Examples:
 @click.option(
     "--pue", type=click.FloatRange(1.0), default=1.0, help="With --carbon: power usage effectiveness.  [default: 1]"
 )
+@load_options
 @click.option("--folder", type=click.Path(), help="Where to keep what is recorded.  [default: perfkit-DATE-TIME]")
 @click.option("--no-cache", is_flag=True, help="Do not use or keep summaries of ranks.")
 def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, output: str | None, **asked: Any) -> None:
@@ -105,28 +110,36 @@ def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, out
 
     PATH is a trace of the PyTorch Profiler (.json, .json.gz, .json.zst) or of Nsight Systems (.sqlite, .nsys-rep), or -
     for standard input. COMMAND is run, and some of its steps are recorded (`perfkit record` has more options for that).
-    A folder or several traces are the ranks of one job: each is diagnosed, and all are compared.
+    A folder or several traces are the ranks of one job: each is diagnosed, and all are compared. A service is loaded by
+    --url: it is timed first, then traced for some seconds under the same load.
     """
-    carbon = carbon_of(asked)
-    paths = recorded(click.get_current_context().meta.get(PROGRAM), paths, asked)
+    service, program = take_options(asked), click.get_current_context().meta.get(PROGRAM)
+    carbon, plots = carbon_of(asked), asked.pop("plots")
+    file = None if output == STANDARD else output
+    form = form or PAGE_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
+    if service["url"] is not None:
+        show(diagnose_url(service, asked, others=any((paths, program, plots, carbon))), form, top, file)
+        return
+    paths = recorded(program, paths, asked)
     if STANDARD in paths and len(paths) > 1:
         message = "standard input holds one trace: give it alone"
         raise UsageError(message)
     if paths == (STANDARD,) and sys.stdin.isatty():
         message = "standard input is a terminal: pipe a trace into it, or give the path of one"
         raise UsageError(message)
-    file = None if output == STANDARD else output
-    if file is not None:
-        for path in paths:
-            if path != STANDARD:
-                refuse_overwriting(file, path)
-    form = form or PAGE_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
-    plots = asked.pop("plots")
+    for path in paths:
+        if file is not None and path != STANDARD:
+            refuse_overwriting(file, path)
     diagnosis = read(paths, picture=form == "html" or plots is not None, **asked)._replace(carbon=carbon)
     if plots is not None:
         from perfkit.report.plots import draw as draw_plots
 
         draw_plots(diagnosis, plots)
+    show(diagnosis, form, top, file)
+
+
+def show(diagnosis: Diagnosis, form: Format, top: int | None, file: str | None) -> None:
+    """Write a diagnosis to a file, or to standard output if there is none."""
     if file is not None:
         write_file(file, draw(diagnosis, form, top, None))
     else:

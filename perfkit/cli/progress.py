@@ -17,10 +17,11 @@ PATIENCE_S: Final = 1.0
 
 
 class LateProgress:
-    """Shows the bytes read on standard error, if that is a terminal, once a second has passed."""
+    """Shows the bytes read, or other units done, on standard error, if that is a terminal, once a second has passed."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, unit: str = "") -> None:
         self.label = label
+        self.unit = unit
         self.shows_at = time.monotonic() + PATIENCE_S if sys.stderr.isatty() else float("inf")
         self.bar: Progress | None = None
         self.task: TaskID | None = None
@@ -48,7 +49,8 @@ class LateProgress:
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        done = TextColumn(f"{{task.completed:,.0f}} {self.unit}") if self.unit else DownloadColumn()
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), done, TimeRemainingColumn())
         self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self.task = self.bar.add_task(self.label, total=None)
         self.bar.start()

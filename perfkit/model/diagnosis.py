@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from perfkit.model.energy import Carbon, Energy
     from perfkit.model.fleet import Fleet
     from perfkit.model.kernel_profile import KernelMeasure, KernelProfile
+    from perfkit.model.load import Load
     from perfkit.model.picture import Picture
     from perfkit.model.recording import Recording
     from perfkit.model.trace import Defect, Device, Trace
@@ -66,6 +67,7 @@ class Diagnosis(NamedTuple):
         energy: What each device took over the window, where a sensor was read.
         carbon: What turns that into carbon, if it was asked for.
         picture: What the trace looks like, where that was asked for; None for many ranks.
+        load: How a service did under load; None where none was put on it.
     """
 
     trace: TraceSummary
@@ -78,3 +80,4 @@ class Diagnosis(NamedTuple):
     energy: tuple[Energy, ...] = ()
     carbon: Carbon | None = None
     picture: Picture | None = None
+    load: Load | None = None

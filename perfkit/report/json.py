@@ -78,6 +78,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "kernel_profiles": _profiles(diagnosis),
         "recording": _recording(diagnosis),
         "energy": _energy(diagnosis),
+        "load": _load(diagnosis),
     }
 
 
@@ -115,6 +116,15 @@ def _recording(diagnosis: Diagnosis) -> dict[str, Any] | None:
     from perfkit.report import recording  # few have one
 
     return recording.build(diagnosis.recording)
+
+
+def _load(diagnosis: Diagnosis) -> dict[str, Any] | None:
+    """Describe how a service did under load."""
+    if diagnosis.load is None:
+        return None
+    from perfkit.report import load  # few have one
+
+    return load.build(diagnosis.load)
 
 
 def _trace(trace: TraceSummary, found: Iterable[Defect]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perfkit.model.attribution import Timeline
     from perfkit.model.diagnosis import Diagnosis
     from perfkit.model.fleet import Fleet
+    from perfkit.model.load import Load
 
 __all__ = ["MOST_CHARACTERS", "code", "draw", "prose"]
 
@@ -51,7 +52,10 @@ def parts(diagnosis: Diagnosis, rows: int) -> Iterable[str]:
     timeline = outline.main_timeline(diagnosis)
     yield f"**{prose(diagnosis.advice.verdict)}**"
     path = PurePath(diagnosis.trace.path).name or diagnosis.trace.path
-    yield f"{code(path)}: {prose(outline.recorded(diagnosis))}"
+    if diagnosis.load is not None:
+        yield from under_load(diagnosis.load)
+    if diagnosis.trace.events or diagnosis.load is None:
+        yield f"{code(path)}: {prose(outline.recorded(diagnosis))}"
     if timeline:
         yield prose(outline.windowed(diagnosis, timeline))
         yield causes(timeline)
@@ -74,6 +78,17 @@ def parts(diagnosis: Diagnosis, rows: int) -> Iterable[str]:
     yield section("How it was recorded", outline.recorded_how(diagnosis)[: rows or 1])
     yield section("About the trace", outline.problems(diagnosis)[: rows or 1])
     yield section("Next", diagnosis.advice.next_steps)
+
+
+def under_load(found: Load) -> Iterable[str]:
+    """Yield how a service did under load."""
+    from perfkit.report import load
+
+    yield f"### {code(found.url)} under load"
+    for head, rows in load.tables(found):
+        cells = [tuple(map(prose, row)) for row in rows]
+        yield table([name.capitalize() for name in head], "l" + "r" * (len(head) - 1), cells)
+    yield bullets(load.sentences(found))
 
 
 def ranks(found: Fleet, rows: int) -> Iterable[str]:

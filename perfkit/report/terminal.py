@@ -129,7 +129,8 @@ class Sheet:
         """Return the lines of all parts, parts separated by an empty one."""
         return self.joined(
             self.verdict(),
-            self.read(),
+            self.load(),
+            self.read() if self.diagnosis.trace.events or self.diagnosis.load is None else [],
             self.causes(),
             self.ranks(),
             self.profiles(),
@@ -238,6 +239,19 @@ class Sheet:
             self.labelled("Ranks", remarks[: max(self.detail.ranks // 2, 1)]),
         )
 
+    def load(self) -> list[str]:
+        """Draw how a service did under load: its tables, and what is to be said of them."""
+        if self.diagnosis.load is None:
+            return []
+        from perfkit.report import load
+
+        found = self.diagnosis.load
+        tables = load.tables(found)
+        titles = ["Under load", *("" for _ in tables[1:])]
+        grids = [self.grid(title, head, rows, len(rows)) for title, (head, rows) in zip(titles, tables, strict=True)]
+        said = [line for text in load.sentences(found) for line in self.pen.wrap(text, self.pen.width - MARGIN, 4)]
+        return self.joined(*grids, [f"{' ' * MARGIN}{line}" for line in said])
+
     def profiles(self) -> list[str]:
         """Draw profiled kernels: a column each, as many as fit, and what is to be said of them."""
         kernels = self.diagnosis.profiles
@@ -273,7 +287,8 @@ class Sheet:
             )
             return f"{' ' * MARGIN}{self.pen.fit(cells[0], first)}{numbers}"
 
-        lines = [self.header(title), self.pen.paint(line(head), "quiet"), *map(line, shown)]
+        named = [self.header(title)] if title else []
+        lines = [*named, self.pen.paint(line(head), "quiet"), *map(line, shown)]
         if len(rows) > most > 1:
             lines.append(self.pen.paint(f"{' ' * MARGIN}and {len(rows) - most:,} more: --top {len(rows)}", "quiet"))
         return lines

@@ -18,8 +18,11 @@ EXPORTED = {
     "__version__",
     "diagnose",
     "diff",
+    "instrument",
     "load",
     "profile",
+    "request",
+    "request_id",
     "what_if",
 }
 
