@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from perfkit.model.attribution import Attribution, Blame, Timeline
     from perfkit.model.prediction import WhatIf
 
-__all__ = ["LEAST_NS", "LEAST_SHARE", "Loss", "largest_loss", "quote", "subject"]
+__all__ = ["LEAST_NS", "LEAST_SHARE", "Loss", "largest_loss", "part_of", "quote", "subject"]
 
 LEAST_SHARE: Final = 0.01
 """A loss below this part of the window is not worth anybody's time."""
@@ -63,15 +63,7 @@ class Loss(NamedTuple):
 
     def amount(self) -> str:
         """Say how much is lost, and on which timeline where there are several."""
-        window, steps = self.timeline.window_ns, len(self.timeline.steps)
-        if steps > 1:
-            text = (
-                f"{duration(self.ns / steps)} of each {duration(window / steps)} step ({percent(self.ns, window)}), "
-                f"{duration(self.ns)} over {count(steps, 'step')}"
-            )
-        else:
-            whole = "the one step" if steps else "the window"
-            text = f"{duration(self.ns)} of {whole} of {duration(window)} ({percent(self.ns, window)})"
+        text = part_of(self.timeline, self.ns)
         if len(self.attribution.timelines) == 1:
             return f"{text}."
         return f"{text} on {subject(self.attribution, self.timeline)}; {self._elsewhere()}."
@@ -141,6 +133,16 @@ class Loss(NamedTuple):
         if len(others) == 1:
             return f"the other loses {low}"
         return f"the others lose {low if low == high else f'{low} to {high}'}"
+
+
+def part_of(timeline: Timeline, ns: float) -> str:
+    """Say how much of a timeline's window a time is, in a step where there are some."""
+    window, steps = timeline.window_ns, len(timeline.steps)
+    share = percent(ns, window)
+    if steps > 1:
+        each = f"{duration(ns / steps)} of each {duration(window / steps)} step ({share})"
+        return f"{each}, {duration(ns)} over {count(steps, 'step')}"
+    return f"{duration(ns)} of {'the one step' if steps else 'the window'} of {duration(window)} ({share})"
 
 
 def lost_ns(timeline: Timeline, causes: Collection[str]) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from perfkit.advise.loss import LEAST_NS, LEAST_SHARE, subject
+from perfkit.advise.loss import LEAST_NS, LEAST_SHARE, part_of, subject
 from perfkit.model.advice import Finding
-from perfkit.model.quantity import count, duration, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,14 +38,7 @@ class Saving(NamedTuple):
 
     def amount(self) -> str:
         """Say how much the fault takes, in a step where there are some."""
-        window, steps = self.timeline.window_ns, len(self.timeline.steps)
-        share = percent(self.lost_ns, window)
-        if steps > 1:
-            text = f"{duration(self.lost_ns / steps)} of each {duration(window / steps)} step ({share})"
-            text = f"{text}, {duration(self.lost_ns)} over {count(steps, 'step')}"
-        else:
-            whole = "the one step" if steps else "the window"
-            text = f"{duration(self.lost_ns)} of {whole} of {duration(window)} ({share})"
+        text = part_of(self.timeline, self.lost_ns)
         if len(self.attribution.timelines) == 1:
             return f"{text}."
         return f"{text} on {subject(self.attribution, self.timeline)}."
@@ -74,7 +66,7 @@ class Saving(NamedTuple):
             saving_ns=expected,
             saving_low_ns=min(low, expected),
             saving_high_ns=max(high, expected),
-            evidence=(self.amount(), *evidence),
+            evidence=(self.amount(), *evidence) if self.lost_ns else evidence,
             fix=fix,
             safety=safety,
             command="",
