@@ -72,7 +72,7 @@ def _backward(
 def _blocks(width: int) -> tuple[int, int, int]:
     """Return how many columns a program sums, how many programs that takes, and their warps."""
     block = min(next_power_of_2(width), WIDEST)
-    return block, cdiv(width, block), max(1, min(4, block // 256))
+    return block, cdiv(width, block), max(1, min(4, block // 512))
 
 
 def _launch(weight: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
@@ -185,7 +185,7 @@ def _traffic(weight: torch.Tensor, indices: torch.Tensor) -> Traffic:
 def _compilations(dtype: str) -> Iterator[Compilation]:
     t = pointer(dtype)
     numbers = dict.fromkeys(("length", "classes", "width", "blocks"), "i32")
-    for width in (256, 1_024):
+    for width in (512, 1_024):
         block, _, warps = _blocks(width)
         types = {"w_ptr": t, "index_ptr": "*i64", "y_ptr": t, "w_stride": "i32"} | numbers
         yield Compilation(f"forward {width}", _forward, types, {"BLOCK": block}, warps)
