@@ -6,6 +6,7 @@
     difference = perfkit.diff("before.json.gz", "after.json.gz")
     forecast = perfkit.what_if("trace.json.gz", OverlapLoader())    # of perfkit.model.prediction
     trace = perfkit.load("trace.json.gz")
+    optimized = perfkit.optimize(model, batch, mode="train")         # faster operators, where they are proved
     with perfkit.profile(): ...                                     # records, and diagnoses
 
 Importing this package is cheap: its functions, and with them numpy, are imported when they are first used.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from perfkit.ingest import load
     from perfkit.pipeline.diagnose import diagnose
     from perfkit.pipeline.diff import diff
+    from perfkit.pipeline.optimize import optimize
     from perfkit.pipeline.profile import profile
     from perfkit.pipeline.what_if import what_if
     from perfkit.serve.marks import instrument, request, request_id
@@ -45,6 +47,7 @@ __all__ = [
     "diff",
     "instrument",
     "load",
+    "optimize",
     "profile",
     "request",
     "request_id",
@@ -58,6 +61,7 @@ _MODULE_OF = {
     "diff": "perfkit.pipeline.diff",
     "instrument": "perfkit.serve.marks",
     "load": "perfkit.ingest",
+    "optimize": "perfkit.pipeline.optimize",
     "profile": "perfkit.pipeline.profile",
     "request": "perfkit.serve.marks",
     "request_id": "perfkit.serve.marks",

@@ -20,6 +20,7 @@ EXPORTED = {
     "diff",
     "instrument",
     "load",
+    "optimize",
     "profile",
     "request",
     "request_id",
