@@ -32,7 +32,7 @@ QUANTILES: Final = (MEDIAN, 0.1, 0.9)
 EXCHANGED: Final = ("launch", "queue", "event", "wait")
 """What host and device exchange. Its delays are the model's, where host time and device work are the trace's own."""
 
-JOIN, CALL, FORK = range(3)
+START, JOIN, CALL, FORK = range(4)
 """At one time on one thread, what was waited for elsewhere comes first, and what waits for this comes last."""
 
 
@@ -161,6 +161,7 @@ def find_moments(program: Program, waiting: NDArray[np.bool_], handoffs: Handoff
     steps = [step for step in program.steps if step.thread >= 0]
     edges = np.concatenate([np.empty(0, np.int64), *(step.edges for step in steps)])
     edge_thread = np.repeat([step.thread for step in steps], [len(step.edges) for step in steps])
+    started, since = starts(program, handoffs)
     moments = [  # thread, time, rank among those of one time, and what keeps calls in their order
         (calls.thread[both], calls.start[both], CALL, 2 * both),
         (calls.thread[end], calls.end[end], CALL, 2 * end + 1),
@@ -171,6 +172,7 @@ def find_moments(program: Program, waiting: NDArray[np.bool_], handoffs: Handoff
         (handoffs.working_thread, handoffs.done, FORK, np.ones(len(handoffs.asked))),
         (handoffs.waiting_thread, handoffs.resumed, JOIN, np.ones(len(handoffs.asked))),
         (edge_thread, edges, FORK, np.full(len(edges), 2)),
+        (started, since, START, np.zeros(len(since))),
     ]
     count = [len(time) for _, time, _, _ in moments]
     thread = np.concatenate([some for some, _, _, _ in moments]).astype(np.int64)
@@ -182,7 +184,18 @@ def find_moments(program: Program, waiting: NDArray[np.bool_], handoffs: Handoff
     nodes = np.split(node, np.cumsum(count)[:-1])
     call_start, call_end = np.full(len(calls.row), -1, np.int64), np.full(len(calls.row), -1, np.int64)
     call_start[both], call_end[end] = nodes[0], nodes[1]
-    return Host(thread[order], time[order], call_start, call_end, *nodes[2:])
+    return Host(thread[order], time[order], call_start, call_end, *nodes[2:-1])
+
+
+def starts(program: Program, handoffs: Handoffs) -> tuple[NDArray[np.int32], Ints]:
+    """Return the threads and when each began what is recorded of it; without those that another thread set to work."""
+    host = program.host
+    thread, first = np.unique(host.thread, return_index=True)
+    since = host.start[first]
+    told = np.full(len(program.process_of_thread) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(told, handoffs.working_thread, handoffs.begun)
+    own = since < told[thread]
+    return thread[own], since[own]
 
 
 def connect(program: Program, parts: Parts) -> dict[str, Edges]:

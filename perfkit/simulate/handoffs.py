@@ -18,7 +18,9 @@ __all__ = ["Handoffs", "find_handoffs"]
 LEAST_NS: Final = 10_000
 """Shorter silence is not waited out."""
 MOST_OF_IT: Final = 0.5
-"""The other thread works for at least so much of the silence."""
+"""The other thread works for at least so much of the silence;"""
+SOON_NS: Final = 25_000
+"""or it begins so soon after it is asked, and the first goes on so soon after it is done."""
 NEARLY_ALWAYS: Final = 0.8
 """At least so much of what a thread does, it does while the one it works for is silent."""
 MOST_THREADS: Final = 12
@@ -116,6 +118,6 @@ def while_silent(working: Moments, start: Ints, end: Ints) -> tuple[Ints, float]
     some = (after - first > 1) & (open_before[first] == 0) & (open_before[after] == 0)
     start, end, first, after = start[some], end[some], first[some], after[some]
     begun, done = working.time[first], working.time[after - 1]
-    some = done - begun >= MOST_OF_IT * (end - start)
+    some = (begun - start <= SOON_NS) & (end - done <= SOON_NS) | (done - begun >= MOST_OF_IT * (end - start))
     part = float((after - first)[some].sum()) / max(len(working.time), 1)
     return np.stack((start, begun, done, end))[:, some], part

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches", "find_batches"]
 
-MOST_HANDLING_NS: Final = 200_000
+MOST_HANDLING_NS: Final = 100_000
 """To take a batch from a queue of workers takes no longer, where all we see of it waits."""
 CLEARLY: Final = 2
 

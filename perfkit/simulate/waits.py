@@ -81,20 +81,27 @@ def of_streams(
     """Return pairs of the calls ``some`` and the last work handed before to the streams ``mine``, or to one of them.
 
     Work that went on after the call had returned is none that it waited for. Which stream a call waited for is that of
-    the record, where there is one; else the one whose work ended last before it returned.
+    the record, where there is one; else the one whose work ended last before it returned. So is it with devices.
     """
     activities, calls = program.activities, program.calls
     last = np.stack([last_before(program, streams, stream, calls.start[some]) for stream in mine.tolist()])
     end = np.where(last >= 0, activities.end[last], np.iinfo(np.int64).min)
-    last = np.where(end <= calls.end[some] + SKEW_NS, last, -1)
+    goes_on = end > calls.end[some] + SKEW_NS
+    if not only_one:
+        device = activities.device[streams.order[streams.bounds[mine]]]
+        for one in np.unique(device).tolist():
+            goes_on[device == one] = goes_on[device == one].any(axis=0)
+    last = np.where(goes_on, -1, last)
     end = np.where(last >= 0, end, np.iinfo(np.int64).min)
     if only_one:
         number = activities.stream[streams.order[streams.bounds[mine]]]
         told = program.waited_stream[some]
         named = (number[:, None] == told) & (told != MISSING_SMALL)
-        chosen = np.where(named.any(axis=0), named.argmax(axis=0), end.argmax(axis=0))
+        fits = np.where(named | ~named.any(axis=0), end, np.iinfo(np.int64).min)
+        chosen = fits.argmax(axis=0)
         found = last[chosen, np.arange(len(some))]
         return [(some[found >= 0], found[found >= 0])]
+    last = np.where(device[:, None] == device[end.argmax(axis=0)], last, -1)
     return [(some[row >= 0], row[row >= 0]) for row in last]
 
 

@@ -67,14 +67,18 @@ def with_workers(workload: do.Workload, seed: int) -> do.Workload:
 
 
 def overlapped_loader(workload: do.Workload, seed: int) -> do.Workload:
-    """Workers have every batch ready; to take one takes a while."""
+    """Workers have every batch ready; to take one takes a while: what it took, where workers load already."""
     chooser = random.Random(seed)
-    return edited(
-        workload,
-        lambda action, _: (
-            [do.Loader([do.Work(chooser.randint(20_000, 200_000))], 2)] if isinstance(action, do.Loader) else None
-        ),
-    )
+
+    def edit(action: do.Action, _: object) -> list[do.Action] | None:
+        if not isinstance(action, do.Loader):
+            return None
+        taking_ns = chooser.randint(20_000, 200_000)
+        if action.workers:
+            return [do.Loader([one for one in action.children if not isinstance(one, do.Batch)], action.workers)]
+        return [do.Loader([do.Work(min(taking_ns, host_ns(action)))], 2)]
+
+    return edited(workload, edit)
 
 
 def faster_loader(workload: do.Workload, factor: float) -> do.Workload:
@@ -153,7 +157,19 @@ def faster_kernel(workload: do.Workload, kernel: str, factor: float) -> do.Workl
             return [dataclasses.replace(action, nodes=nodes)]
         return None
 
-    return edited(workload, edit)
+    shorter = edited(workload, edit)
+    return with_orphans(shorter, lambda one: round(one.ns / factor) if one.kernel == kernel else one.ns)
+
+
+def with_orphans(workload: do.Workload, length: Callable[[do.Orphan], int]) -> do.Workload:
+    """What was launched before the recording takes another time, too."""
+    return dataclasses.replace(
+        workload,
+        processes=[
+            dataclasses.replace(process, orphans=[dataclasses.replace(one, ns=length(one)) for one in process.orphans])
+            for process in workload.processes
+        ],
+    )
 
 
 def faster_operator(workload: do.Workload, name: str, factor: float) -> do.Workload:
@@ -216,7 +232,7 @@ def larger_batch(workload: do.Workload, factor: float, fixed_ns: int) -> do.Work
             return [dataclasses.replace(action, nodes=nodes)]
         return None
 
-    return edited(workload, edit)
+    return with_orphans(edited(workload, edit), lambda one: longer(one.ns))
 
 
 def deferred_syncs(workload: do.Workload) -> do.Workload:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ScaleBatch,
         SpeedUp,
     )
+    from perfkit.model.program import Activities
     from perfkit.simulate.replay import Run
     from perfkit.simulate.subject import Subject
 
@@ -82,7 +83,7 @@ def overlap_collectives(subject: Subject, run: Run, change: OverlapCollectives, 
     """Have computation wait for the collectives of the step before, not for its own."""
     graph = subject.graph
     activities, offset = graph.program.activities, graph.parts.host.nodes
-    away = activities.communicates & subject.selection.activities(change.which)
+    away = collectives(activities) & subject.selection.activities(change.which)
     bypass(subject, run, away)
     events = graph.edges["event"]
     source, target = events.source - offset, events.target - offset
@@ -92,6 +93,12 @@ def overlap_collectives(subject: Subject, run: Run, change: OverlapCollectives, 
     run.lags["event"][some] = 0
     run.sources["event"][some] = subject.graph.activity_nodes(earlier)
     return int(away.sum())
+
+
+def collectives(activities: Activities) -> Mask:
+    """Mark collectives: what communicates and is no copy between two devices."""
+    found: Mask = activities.communicates & (activities.category != Category.MEMCPY)
+    return found
 
 
 def speed_up(subject: Subject, run: Run, change: SpeedUp, _assumed: int) -> int:
@@ -230,7 +237,7 @@ def scale_batch(subject: Subject, run: Run, change: ScaleBatch, assumed: int) ->
     subject.scale_host(run, program.loading.take(own), change.factor)
     late = run.lags["made"] != NO_EDGE
     run.lags["made"][late] = np.rint(run.lags["made"][late] * change.factor).astype(np.int64)
-    work = graph.activity_nodes(np.flatnonzero(~program.activities.communicates))
+    work = graph.activity_nodes(np.flatnonzero(~collectives(program.activities)))
     least = {SWIFT: np.iinfo(np.int64).max, USUAL: SMALL_NS, SLOW: 0}[assumed]
     longer = work[run.own[work] >= least]
     run.own[longer] = np.rint(run.own[longer] * change.factor).astype(np.int64)

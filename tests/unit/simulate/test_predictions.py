@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 PROGRAMS = 200
 TOGETHER = 4
 """Kinds of change tried on each program."""
+NOTHING_NS = 1_000
+
+
+class Miss(NamedTuple):
+    """How far a predicted window is off, relative to the true one, and whether the interval holds the true one."""
+
+    error: float
+    held: bool
 
 
 class Kind(NamedTuple):
@@ -77,19 +85,19 @@ PLAIN: dict[str, Kind] = {
 
 
 @pytest.fixture(scope="module")
-def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
-    """Relative errors of predicted windows, by kind of change, over all devices of all programs."""
+def misses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Miss]]:
+    """How far predicted windows are off, by kind of change, over all devices of all programs."""
     path = tmp_path_factory.mktemp("predictions") / "trace.json"
-    found: dict[str, list[float]] = collections.defaultdict(list)
+    found: dict[str, list[Miss]] = collections.defaultdict(list)
     names = sorted(KINDS)
     for seed in range(PROGRAMS):
         chosen = [names[(seed * TOGETHER + place) % len(names)] for place in range(TOGETHER)]
-        for kind, error in of_program(seed, chosen, path):
-            found[kind].append(error)
+        for kind, miss in of_program(seed, chosen, path):
+            found[kind].append(miss)
     return found
 
 
-def of_program(seed: int, kinds: list[str], path: Path) -> list[tuple[str, float]]:
+def of_program(seed: int, kinds: list[str], path: Path) -> list[tuple[str, Miss]]:
     """Predict some changes of one program, and make them."""
     program = without.with_workers(simulator.random_program(seed), seed)
     simulator.write(simulator.record(program), path)
@@ -103,28 +111,34 @@ def of_program(seed: int, kinds: list[str], path: Path) -> list[tuple[str, float
             truth = {t.device: t.window_ns for t in simulator.timelines(again, window)}.get(line.device)
             predicted: Any = replay.predict(change(seed), timeline=line.id)
             if truth:
-                found.append((kind, abs(predicted.predicted_ns / truth - 1)))
+                held = predicted.low_ns - NOTHING_NS <= truth <= predicted.high_ns + NOTHING_NS
+                found.append((kind, Miss(abs(predicted.predicted_ns / truth - 1), held)))
     return found
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_what_is_predicted_is_what_happens(errors: dict[str, list[float]], kind: str) -> None:
-    mistakes = sorted(errors[kind])
+def test_what_is_predicted_is_what_happens(misses: dict[str, list[Miss]], kind: str) -> None:
+    mistakes = [miss.error for miss in misses[kind]]
     assert len(mistakes) > PROGRAMS / 4
     assert statistics.median(mistakes) < 0.005
-    assert sum(mistake <= 0.05 for mistake in mistakes) >= 0.8 * len(mistakes)
+    assert sum(mistake <= 0.05 for mistake in mistakes) >= 0.9 * len(mistakes)
 
 
-def test_nearly_all_predictions_are_within_five_percent(errors: dict[str, list[float]]) -> None:
-    mistakes = sorted(mistake for some in errors.values() for mistake in some)
-    assert sum(mistake <= 0.05 for mistake in mistakes) >= 0.92 * len(mistakes)
+def test_nearly_all_predictions_are_within_five_percent(misses: dict[str, list[Miss]]) -> None:
+    found = [miss for some in misses.values() for miss in some]
+    assert sum(miss.error <= 0.05 for miss in found) >= 0.96 * len(found)
+
+
+def test_nearly_all_other_predictions_say_how_far_off_they_may_be(misses: dict[str, list[Miss]]) -> None:
+    found = [miss for some in misses.values() for miss in some]
+    assert sum(miss.error <= 0.05 or miss.held for miss in found) >= 0.975 * len(found)
 
 
 def test_fused_kernels_and_deferred_waits(tmp_path: Path) -> None:
     programs = [seed for seed in range(100) if is_plain(simulator.random_program(seed))]
     assert len(programs) > 50
-    found = [error for seed in programs for error in of_program(seed, sorted(PLAIN), tmp_path / "trace.json")]
-    assert max(error for _, error in found) < 0.05
+    found = [miss for seed in programs for _, miss in of_program(seed, sorted(PLAIN), tmp_path / "trace.json")]
+    assert max(miss.error for miss in found) < 0.05
 
 
 def is_plain(program: Workload) -> bool:
