@@ -28,12 +28,14 @@ MOST_ORDERS: Final = 3
 class Run(NamedTuple):
     """What a replay is run with; `prepare` makes copies that may be written to.
 
-    ``lags`` and ``sources`` (nodes) are by kind of edge, ``own`` (ns) by node.
+    ``lags`` and ``sources`` (nodes) are by kind of edge, ``own`` (ns) by node; ``away`` marks activities that are no
+    longer in the order of their stream.
     """
 
     lags: dict[str, Ints]
     sources: dict[str, Ints]
     own: Ints
+    away: NDArray[np.bool_]
 
 
 class Replayed(NamedTuple):
@@ -50,6 +52,7 @@ def prepare(graph: Graph, assumed: int = 0) -> Run:
         lags={kind: lag.copy() for kind, lag in graph.lags[assumed].items()},
         sources={kind: some.source.copy() for kind, some in graph.edges.items()},
         own=graph.own.copy(),
+        away=np.zeros(len(graph.program.activities.row), bool),
     )
 
 
@@ -88,12 +91,13 @@ def reorder(graph: Graph, run: Run, time: Ints) -> bool:
     changed = False
     for stream in graph.parts.shared.tolist():
         members = streams.order[streams.bounds[stream] : streams.bounds[stream + 1]]
-        members = members[(slot[members] < 0) | (run.lags["queue"][slot[members]] != NO_EDGE)]
+        members = members[~run.away[members]]
         nodes = np.where(launch[members] >= 0, launch[members], members + offset)
-        recorded = graph.earliest[nodes]
+        unknown = launch[members] < 0
+        recorded = handed(graph.earliest[nodes], unknown)
         # Where launches are not recorded in the order of their stream, that is how far each is off.
         off = np.maximum.accumulate(recorded) - recorded
-        members = members[np.argsort(time[nodes] - run.own[nodes] + off, kind="stable")]
+        members = members[np.argsort(handed(time[nodes] - run.own[nodes], unknown) + off, kind="stable")]
         before = np.append(-1, members[:-1])
         edge = slot[members]
         moved = (edge >= 0) & (run.sources["queue"][edge] != before + offset)
@@ -102,6 +106,12 @@ def reorder(graph: Graph, run: Run, time: Ints) -> bool:
         run.lags["queue"][edge] = np.where(before >= 0, graph.parts.usual.queue[members], NO_EDGE)
         changed |= bool(moved.any())
     return changed
+
+
+def handed(times: Ints, unknown: NDArray[np.bool_]) -> Ints:
+    """Return when the activities of a stream were handed to it: no ``unknown`` one after any that came behind it."""
+    found: Ints = np.where(unknown, np.minimum.accumulate(times[::-1])[::-1], times)
+    return found
 
 
 def edges_of_steps(graph: Graph, steps: StepTimes, run: Replayed) -> Ints:

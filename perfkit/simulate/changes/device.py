@@ -60,6 +60,7 @@ def overlap_copies(subject: Subject, run: Run, change: OverlapCopies, assumed: i
 def bypass(subject: Subject, run: Run, away: Mask) -> None:
     """Have what is behind activities on their stream wait for what is before these instead."""
     graph = subject.graph
+    run.away[:] |= away
     streams, edges = graph.parts.streams, graph.edges["queue"]
     order = streams.order
     stays = ~away[order]
