@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --quiet
 COMPILED := CMakeLists.txt $(shell find perfkit -name '*.[ch]pp')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels bench gallery wheel fuzz chart-library clean
+.PHONY: help demo test check kernels bench bench-kernels figures gallery wheel fuzz chart-library clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | sort | expand -t 15
@@ -44,6 +44,12 @@ bench: build/bench-venv/.ready build/hta-venv/.ready ## measure against peers, i
 
 gallery: $(VENV)/.perfkit $(VENV)/.dev $(VENV)/.gallery ## diagnose programs with a planted fault; compare promised with measured gains
 	$(BIN)/python -m benchmarks.gallery $(GALLERY)
+
+bench-kernels: $(VENV)/.perfkit $(VENV)/.dev ## measure every kernel against its rivals, on the GPU where there is one
+	PYTHONPATH=kernels $(BIN)/python -m benchmarks.kernels $(BENCH)
+
+figures: $(VENV)/.perfkit $(VENV)/.dev ## draw the results that there are into docs/figures
+	$(BIN)/python -m benchmarks.figures
 
 bench-nsight: $(VENV)/.perfkit $(VENV)/.dev build/nsys-ai-venv/.ready ## read Nsight Systems exports against pandas and nsys-ai
 	$(BIN)/python -m benchmarks.nsight --nsys-ai build/nsys-ai-venv/bin/python $(BENCH)
