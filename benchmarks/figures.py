@@ -1,4 +1,4 @@
-"""`python -m benchmarks.figures`: draws the results that there are into `docs/figures`, and has the README show them."""
+"""`python -m benchmarks.figures`: draws what results there are into `docs/figures`, and has the README show them."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def speed_by_shape(machine: Mapping[str, Any], cells: Sequence[Mapping[str, Any]
             _panel(axes, [cell for cell in cells if (cell["kernel"], cell["dtype"]) == panel], " ".join(panel))
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_axis_off()
-        figure.suptitle(f"Share of copy bandwidth by shape, {owner(machine)}: forward solid, backward dashed")
-        figure.supxlabel("bytes that have to be moved")
+        figure.suptitle(f"Speed by bytes moved, {owner(machine)}: forward solid, backward dashed")
+        figure.supylabel("% of copy bandwidth")
         known: dict[str, Any] = {}
         for axes in grid.flat:
             lines, labels = axes.get_legend_handles_labels()

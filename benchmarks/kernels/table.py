@@ -19,9 +19,9 @@ def markdown(machine: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> 
     yield f"# Kernels on {machine.get('gpu', machine.get('cpu'))}"
     yield ""
     yield f"{versions}; {machine.get('date', '')}."
-    yield "GB/s of the bytes that have to be moved, in parentheses their share of what a copy moved in the same run; the"
-    yield "fastest is bold. Last column: perfkit against the best of the others, the 95 % interval of that median, and the"
-    yield "number of rounds."
+    yield "GB/s of the bytes that have to be moved, in parentheses their share of what a copy moved in the same run."
+    yield "The fastest is bold. Last column: perfkit against the best of the others, the 95 % interval of that median,"
+    yield "and the number of rounds."
     ordered = sorted(cells, key=lambda cell: (cell["kernel"], cell["dtype"], cell["shape"]))
     for kernel, group in groupby(ordered, key=lambda cell: cell["kernel"]):
         mine = list(group)
