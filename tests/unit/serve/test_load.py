@@ -140,7 +140,7 @@ def test_capacity_is_that_of_a_service_that_does_100_a_second() -> None:
     assert done.load is not None
     found = done.load.capacity
     assert found is not None
-    assert 30 <= found.holds_per_s < 110
+    assert 30 <= found.holds_per_s < 140  # in half a second the queue of a higher rate is not long enough yet
     assert found.breaks_per_s is not None
     assert found.holds_per_s < found.breaks_per_s <= 160
     assert found.first.startswith(("the queue", "the tail"))
