@@ -27,50 +27,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from perfkit.advise.loss import quote
 from perfkit.advise.rule import Rule
-from perfkit.advise.saving import Saving, timelines
-from perfkit.model.quantity import count, duration
+from perfkit.advise.transfers import find_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution
-    from perfkit.model.signs import Transfer
 
 __all__ = ["RULE"]
 
 KINDS: Final = ("type",)
-MOST_NAMED: Final = 2
+FIX: Final = "Cast once, outside of the loop, and keep weights in the type that they are used in."
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
-    """Find copies of this kind on the timeline that loses most to them."""
-    found = []
-    for timeline in timelines(attribution):
-        rows = [row for row in attribution.signs.transfers if row.timeline == timeline.id and row.kind in KINDS]
-        time, idle = sum(row.time_ns for row in rows), sum(row.idle_ns for row in rows)
-        saving = Saving(attribution, timeline, time + idle, 0.7 * time, 0.9 * time + idle / 2, time + idle)
-        if saving.matters:
-            found.append((saving, rows))
-    if not found:
-        return
-    saving, rows = max(found, key=lambda pair: pair[0].ns)
-    yield saving.finding(
-        RULE.code,
-        RULE.title,
-        where=rows[0].where or rows[0].module or rows[0].operator,
-        evidence=tuple(describe(row) for row in rows[:MOST_NAMED]),
-        fix="Cast once, outside of the loop, and keep weights in the type that they are used in.",
-        safety="check",
-    )
-
-
-def describe(row: Transfer) -> str:
-    """Say what was copied, and where."""
-    place = f" in {quote(row.where or row.module)}" if row.where or row.module else ""
-    return f"{quote(row.operator)}{place}: {count(row.calls, 'copy', 'copies')}, {duration(row.time_ns)}."
+    """Find copies of this kind."""
+    yield from find_transfers(attribution, KINDS, code=RULE.code, title=RULE.title, fix=FIX)
 
 
 RULE = Rule(
