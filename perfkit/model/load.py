@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +19,11 @@ __all__ = [
     "RequestSplit",
     "ServiceTime",
     "Stretch",
+    "Tally",
     "Tokens",
 ]
+
+NO_ERRORS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Quantiles(NamedTuple):
@@ -49,6 +53,8 @@ class Stretch(NamedTuple):
         lateness: From the intended moment to the actual one: the load generator's own delay.
         late: The load generator, not the service, held the rate up.
         stopped: Why it ended early; empty if it did not.
+        unsendable: The rate is more than this machine can send, whatever the service does, and most of the median
+            latency is waiting to be sent.
     """
 
     asked_per_s: float
@@ -62,6 +68,15 @@ class Stretch(NamedTuple):
     lateness: Quantiles
     late: bool
     stopped: str = ""
+    unsendable: bool = False
+
+
+class Tally(NamedTuple):
+    """Requests that are counted, and no more; ``errors`` are those not answered well, by what went wrong."""
+
+    sent: int
+    answered: int
+    errors: Mapping[str, int]
 
 
 class Tokens(NamedTuple):
@@ -81,29 +96,42 @@ class Tokens(NamedTuple):
 
 
 class RequestSplit(NamedTuple):
-    """Where the time of the requests sent while the service was traced goes.
+    """Where the time of the requests goes that were under way while the service was traced.
 
     Attributes:
-        sent: Requests sent in that time.
-        answered: Those that were answered well.
-        marked: Those that the trace has a mark of.
+        seconds: For how long all traces were being recorded.
+        sent: Our requests that were under way in that time: ``marked``, ``edge`` and ``lost`` sum to it.
+        marked: Those that a trace has whole.
+        edge: Those that were under way when it began or ended, and so are not whole in it.
+        lost: Names of those that were not, and that no trace has.
         others: Marks of requests that were not ours.
+        processes: How many processes were traced.
+        elsewhere: Other processes that hold the socket of the port, and were not.
         split: Requests of which the parts are known.
         mean_ns: Mean time by part, over those: ``sending`` (late at the generator), ``queueing``, and so on.
         tail_ns: The same over the slowest tenth of them.
-        latency: Of all of them, to see what the tracing cost.
+        latency: Of all that were answered well, to see what the tracing cost.
         linked: How work was linked to requests, as in `RequestTimes`.
+        errors: Those of ``sent`` that were not answered well, by what went wrong.
+        unlinked: Those of ``marked`` that were answered well, and to which no work could be linked. What is neither
+            these nor ``split`` failed.
     """
 
+    seconds: float
     sent: int
-    answered: int
     marked: int
+    edge: int
+    lost: tuple[str, ...]
     others: int
+    processes: int
+    elsewhere: int
     split: int
     mean_ns: Mapping[str, float]
     tail_ns: Mapping[str, float]
     latency: Quantiles
     linked: str
+    errors: Mapping[str, int] = NO_ERRORS
+    unlinked: int = 0
 
 
 class ServiceTime(NamedTuple):
@@ -174,6 +202,9 @@ class Load(NamedTuple):
         service: Service time by size of batch.
         capacity: What stepping the rate found.
         notes: What else to know, a sentence each.
+        warm_up: The requests before the load.
+        around: Requests sent for the trace that ``split`` does not count: it was being set up or written, or there is
+            no split.
     """
 
     url: str
@@ -185,3 +216,5 @@ class Load(NamedTuple):
     service: ServiceTime | None = None
     capacity: Capacity | None = None
     notes: tuple[str, ...] = ()
+    warm_up: Tally | None = None
+    around: Tally | None = None

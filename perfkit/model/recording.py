@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
     from perfkit.model.table import Table
 
-__all__ = ["RECORDING_FILE", "RecordedProcess", "Recording"]
+__all__ = ["OWN_PROFILER", "RECORDING_FILE", "WORK", "RecordedProcess", "Recording"]
 
 RECORDING_FILE = "recording.json"
 """Name of the file that says, in the folder of a recording, how its traces came to be."""
-
+WORK: Final = ".work"
+"""Name of the folder in it to which the processes of the program write while they run; gone once it is finished."""
+OWN_PROFILER: Final = "the program's own profiler was at work"
+"""Why nothing was recorded, in the words of the agent, which imports nothing of perfkit."""
 
 NOT_READ: Final = SensorLog(missing="no sensor was read")
 

@@ -46,11 +46,14 @@ class RequestTime(NamedTuple):
 
 
 class RequestTimes(NamedTuple):
-    """The marked requests of a trace, by start.
+    """The marked requests of a trace, by start; ``start_ns`` and ``end_ns`` are its first and last event.
 
-    ``linked`` says how work was linked to them: ``marks`` (exactly), ``order`` (all of it runs on one thread, so it is
-    for the request that is answered next), ``alone`` (for the only one that was open), or ``none``.
+    A mark that ends with the last event may be of a request that went on. ``linked`` says how work was linked to them:
+    ``marks`` (exactly), ``order`` (all of it runs on one thread, so it is for the request that is answered next),
+    ``alone`` (for the only one that was open), or ``none``.
     """
 
     requests: Table[RequestTime]
     linked: str
+    start_ns: int
+    end_ns: int

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
+from perfkit.model.recording import OWN_PROFILER
 from perfkit.record import record
-from perfkit.record.attach import attach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from perfkit.model.recording import Recording
     from perfkit.record.plan import Plan
 
-__all__ = ["record_process", "record_program"]
+__all__ = ["record_program"]
 
 
 def record_program(command: Sequence[str], plan: Plan, folder: Path, *, stop: bool = False) -> Recording:
@@ -37,11 +37,6 @@ def record_program(command: Sequence[str], plan: Plan, folder: Path, *, stop: bo
     return recording
 
 
-def record_process(pids: Sequence[int], plan: Plan, folder: Path, *, by_steps: bool) -> Recording:
-    """Record processes that run into a folder, which can then be diagnosed; `perfkit.record.attach.attach` says how."""
-    return attach(pids, plan, folder, by_steps=by_steps)
-
-
 def why_nothing(recording: Recording, plan: Plan) -> str:
     """Say why nothing was recorded, and what would help."""
     status = recording.exit_status
@@ -54,6 +49,11 @@ def why_nothing(recording: Recording, plan: Plan) -> str:
     process = max(recording.processes, key=lambda process: process.seen)
     if process.fault:
         return f"nothing was recorded of process {process.pid}{ended}: {process.fault}"
+    if process.how == OWN_PROFILER:
+        return (
+            f"nothing was recorded: {OWN_PROFILER} whenever it was time to{ended}. Take it out, or diagnose the trace "
+            f"that it writes"
+        )
     if plan.duration_s is not None:
         return (
             f"nothing was recorded: the program ended{ended} before {plan.after_s:g} s had passed since it imported "

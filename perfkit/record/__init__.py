@@ -50,7 +50,7 @@ def record(command: Sequence[str], plan: Plan, folder: Path, *, stop: bool = Fal
     try:
         with Sampler(open_sensor()) as sampler:
             status = run(completed(command), environment(plan, made), (lambda: all_done(made)) if stop else None)
-    except UsageError:
+    except (UsageError, KeyboardInterrupt, SystemExit):
         discard(made)
         raise
     recording = collect(made, command, status, sampler.log())

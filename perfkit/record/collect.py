@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import re
 import shutil
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
-from perfkit.errors import UnreadableTraceError
-from perfkit.model.recording import NOT_READ, RECORDING_FILE, RecordedProcess, Recording
+from perfkit.errors import UnreadableTraceError, UsageError
+from perfkit.model.recording import NOT_READ, RECORDING_FILE, WORK, RecordedProcess, Recording
 from perfkit.model.table import Table
-from perfkit.record.launch import WORK
+from perfkit.record.launch import unwritable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from typing import BinaryIO
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from perfkit.model.energy import SensorLog
 
-__all__ = ["collect", "statuses"]
+__all__ = ["KILLED", "collect", "finish", "statuses"]
 
 BASE: Final = re.compile(rb'"baseTimeNanoseconds"\s*:\s*(\d+)')
 START: Final = re.compile(rb'"ts": (\d+)\.(\d{3})')
@@ -29,6 +30,7 @@ EVENTS: Final = re.compile(rb'"traceEvents"\s*:\s*\[')
 HEAD_BYTES: Final = 1 << 20
 STEP: Final = b'"ProfilerStep#'
 KILLED: Final = "the program was killed"
+"""How a recording ended of which nothing else is known."""
 FEWEST_STEPS: Final = 3
 DRAWS: Final = 2000
 CHUNK_BYTES: Final = 1 << 20
@@ -42,7 +44,7 @@ def statuses(folder: Path) -> list[dict[str, Any]]:
             said = json.loads(path.read_bytes())
         except (OSError, ValueError):
             continue
-        if isinstance(said, dict) and "pid" in said:
+        if isinstance(said, dict) and isinstance(said.get("pid"), int):
             found.append(said)
     return sorted(found, key=lambda said: said["pid"])
 
@@ -59,12 +61,28 @@ def collect(folder: Path, command: Sequence[str], exit_status: int | None, senso
         recording = Recording(" ".join(command), exit_status, Table(processes), sensors)
         said = {"command": list(command), "exit_status": exit_status, "processes": plain(processes)}
         text = json.dumps({**said, "sensors": sensors._asdict()})
-        (folder / RECORDING_FILE).write_text(text, encoding="utf-8")
+        with whole_or_gone(folder / RECORDING_FILE):
+            (folder / RECORDING_FILE).write_text(text, encoding="utf-8")
     except OSError as error:
-        message = f"{folder} cannot be written: {error.strerror or error}. What was recorded so far is still in it"
-        raise UnreadableTraceError(message) from error
+        raise UnreadableTraceError(unwritable(folder, error, kept=True)) from error
     shutil.rmtree(folder / WORK, ignore_errors=True)
     return recording
+
+
+def finish(folder: Path) -> None:
+    """Do what `perfkit record` would have done, had it not been killed or its disk been full, once its program ended.
+
+    Raises:
+        UnreadableTraceError: The traces cannot be written.
+        UsageError: The program still runs.
+    """
+    said = statuses(folder)
+    for process in said:
+        if process.get("phase") != "ended" and Path(f"/proc/{process['pid']}").exists():
+            message = f"{folder} is still recorded into, by process {process['pid']}: wait until that has ended"
+            raise UsageError(message)
+    with suppress(AttributeError, KeyError, TypeError, ValueError):  # it is not what perfkit wrote
+        collect(folder, said[0]["program"].split() if said else (), None)
 
 
 def plain(processes: Iterable[RecordedProcess]) -> list[dict[str, Any]]:
@@ -76,15 +94,15 @@ def process(folder: Path, said: dict[str, Any]) -> RecordedProcess:
     """Make the trace of one process, and say how it came to be."""
     said = {"how": KILLED, "fault": "", "steps": 0, "seconds": {}, "counts": {}, **said}
     workers = sorted((folder / WORK).glob(f"{said['pid']}.*.worker.json"))
-    raw, journal = Path(said["trace"]), Path(said["journal"])
+    raw, journal = folder / Path(said["trace"]).name, folder / WORK / Path(said["journal"]).name
     trace = ""
     if said.get("empty"):
         raw.unlink(missing_ok=True)
     if raw.exists():
-        trace = compress(raw, workers).name
+        trace = compress(raw, workers, str(said.get("unfinished", ""))).name
     elif said["phase"] not in {"waiting", "prepared"} and not said.get("empty") and journal.exists():
         lost = said["fault"] or "the operators are lost with it"
-        said["fault"] = f"{lost}; what is left are its steps, optimizer and data loading"
+        said["fault"] = f"{lost}; what is left are its steps, optimizer, data loading and requests"
         trace = from_journal(journal, workers, raw).name
         said["steps"] = sum(STEP in event for event in events_of(journal))
     counts: dict[str, int] = said["counts"]
@@ -118,37 +136,58 @@ def ratio(these: Sequence[int], those: Sequence[int]) -> tuple[float, float, flo
     return fmean(these) / fmean(those), drawn[round(0.025 * DRAWS)], drawn[round(0.975 * DRAWS) - 1]
 
 
-def compress(raw: Path, workers: Iterable[Path]) -> Path:
-    """Compress a trace, with the events of loader workers put first, and remove the original."""
-    from isal import igzip
-
+def _gzip(target: Path) -> Any:
+    """Open a file to be compressed as fast as can be: by ISA-L, or by zlib where that is not installed."""
+    try:
+        from isal import igzip
+    except ImportError:
+        return gzip.open(target, "wb", compresslevel=1)
     opened: Any = igzip.open  # not typed
+    return opened(target, "wb")
 
+
+def compress(raw: Path, workers: Iterable[Path], unfinished: str = "") -> Path:
+    """Compress a trace, with the events of loader workers put first, and remove the original.
+
+    The step of the name ``unfinished`` is none: the program ended within it, or did something else until its end.
+    """
     target = raw.with_name(f"{raw.name}.gz")
-    with raw.open("rb") as file, opened(target, "wb") as out:
+    with whole_or_gone(target), raw.open("rb") as file, _gzip(target) as out:
         head = file.read(HEAD_BYTES)
         events, base = EVENTS.search(head), BASE.search(head)
         if events is not None:
             added = worker_events(workers, int(base[1]) if base else 0)
             out.write(head[: events.end()] + b"".join(event + b",\n" for event in added))
             head = head[events.end() :]
-        out.write(head)
-        copy(file, out)
+        old, new = f'"{unfinished}"'.encode(), b'"after the last step"'
+        kept = b""
+        while chunk := head or file.read(CHUNK_BYTES):
+            head, text = b"", kept + chunk
+            if unfinished:
+                text = text.replace(old, new)
+                kept = text[max(len(text) - len(old) + 1, 0) :]
+            out.write(text[: len(text) - len(kept)])
+        out.write(kept)
     raw.unlink()
     return target
+
+
+@contextmanager
+def whole_or_gone(path: Path) -> Generator[None, None, None]:
+    """Remove a file that cannot be written to its end."""
+    try:
+        yield
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def from_journal(journal: Path, workers: Iterable[Path], raw: Path) -> Path:
     """Make a trace of the journal of a process that was killed."""
     events = [*events_of(journal), *worker_events(workers, 0)]
-    raw.write_bytes(b'{"traceEvents": [\n' + b",\n".join(events) + b"\n]}\n")
+    with whole_or_gone(raw):
+        raw.write_bytes(b'{"traceEvents": [\n' + b",\n".join(events) + b"\n]}\n")
     return raw
-
-
-def copy(source: BinaryIO, target: Any) -> None:
-    """Copy what is left of a file."""
-    while chunk := source.read(CHUNK_BYTES):
-        target.write(chunk)
 
 
 def worker_events(journals: Iterable[Path], base_ns: int) -> Iterator[bytes]:

@@ -11,43 +11,70 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perfkit.errors import UsageError
+from perfkit.model.recording import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from perfkit.record.plan import Plan
 
-__all__ = ["WORK", "discard", "environment", "make_folder", "run"]
+__all__ = ["discard", "empty_folder", "environment", "is_full", "make_folder", "ready", "run", "unwritable"]
 
-WORK: Final = ".work"
-"""What the processes of the program write while they run: a folder in that of the recording."""
 INJECTED: Final = Path(__file__).with_name("inject")
+PROFILER: Final = "KINETO_CONFIG"
+"""Names the settings of torch's profiler, which are otherwise in PROFILER_FILE."""
+PROFILER_FILE: Final = Path("/etc/libkineto.conf")
 LEAST_BYTES: Final = 16 << 20
+FULL_BYTES: Final = 1 << 16
+ANOTHER: Final = "another folder (`perfkit record --output`, `perfkit diagnose --folder`)"
 POLL_S: Final = 0.1
 
 
 def make_folder(path: Path) -> Path:
-    """Make the folder of a recording, and return its absolute path.
+    """Make the folder of a recording, in which processes can work, and return its absolute path.
+
+    Raises:
+        UsageError: It cannot be made, holds something already, or its disk is full.
+    """
+    folder = empty_folder(path)
+    (folder / WORK).mkdir()
+    return folder
+
+
+def empty_folder(path: Path) -> Path:
+    """Make a folder, and return its absolute path.
 
     Raises:
         UsageError: It cannot be made, holds something already, or its disk is full.
     """
     folder = path.absolute()
     try:
+        there = folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            message = f"{path} is not empty: choose another folder with --output"
+            message = f"{path} is not empty: choose {ANOTHER}"
             raise UsageError(message)
-        (folder / WORK).mkdir()
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        message = f"{path} cannot be made: {error.strerror or error}. Choose another folder with --output"
+        message = f"{path} cannot be made: {error.strerror or error}. Choose {ANOTHER}"
         raise UsageError(message) from error
     if free < LEAST_BYTES:
-        shutil.rmtree(folder / WORK)
-        message = f"the disk of {path} has {free / 1e6:.1f} MB left: make room, or choose another folder with --output"
+        if not there:
+            folder.rmdir()
+        message = f"the disk of {path} has {free / 1e6:.1f} MB left: make room, or choose {ANOTHER}"
         raise UsageError(message)
     return folder
+
+
+def is_full(folder: Path) -> bool:
+    """Tell whether hardly anything can be written any more."""
+    return shutil.disk_usage(folder).free < FULL_BYTES
+
+
+def unwritable(folder: Path, error: OSError, *, kept: bool) -> str:
+    """Say that nothing more can be written into a folder, and whether what is in it is kept."""
+    then = "What was recorded so far is still in it" if kept else f"Make room, or choose {ANOTHER}"
+    return f"{folder} cannot be written: {error.strerror or error}. {then}"
 
 
 def discard(folder: Path) -> None:
@@ -57,13 +84,21 @@ def discard(folder: Path) -> None:
 
 def environment(plan: Plan, folder: Path) -> dict[str, str]:
     """Return the environment in which each Python of a program records itself into a folder."""
+    return injected(PERFKIT_RECORD=plan.text(str(folder)))
+
+
+def ready() -> dict[str, str]:
+    """Return the environment in which a program can be recorded while it runs, and its requests are marked."""
+    own = PROFILER in os.environ or PROFILER_FILE.exists()
+    often = {} if own else {PROFILER: str(INJECTED / "kineto.conf")}
+    return injected(PERFKIT_RUN="1", KINETO_USE_DAEMON="1", **often)
+
+
+def injected(**told: str) -> dict[str, str]:
+    """Return this environment with the agent in it, told so."""
     paths = [str(INJECTED), os.environ.get("PYTHONPATH", "")]
-    return {
-        "KINETO_LOG_LEVEL": "99",  # the profiler would write to the program's standard error
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "PERFKIT_RECORD": plan.text(str(folder)),
-    }
+    quiet = {"KINETO_LOG_LEVEL": "99"}  # the profiler would write to the program's standard error
+    return {**quiet, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **told}
 
 
 def run(command: Sequence[str], variables: dict[str, str], watch: Callable[[], bool] | None = None) -> int:

@@ -163,10 +163,16 @@ class Sampler:
 
 
 def longest_stand(samples: Sequence[SensorSample]) -> int:
-    """Return for how long a counter of energy stood still at most: how rarely the sensor renews its values."""
+    """Return for how long a value stood still at most: how rarely the sensor renews it, or more.
+
+    The value is the counter of energy, and power where there is no counter.
+    """
     longest = 0
     for device in {sample.device for sample in samples}:
-        mine = [sample for sample in samples if sample.device == device and sample.energy_mj >= 0]
-        changes = [now.time_ns for before, now in pairwise(mine) if now.energy_mj != before.energy_mj]
+        mine = [sample for sample in samples if sample.device == device]
+        said = [sample.energy_mj if sample.energy_mj >= 0 else sample.power_mw for sample in mine]
+        changes = [
+            sample.time_ns for sample, before, now in zip(mine[1:], said, said[1:], strict=False) if now != before
+        ]
         longest = max(longest, *(later - earlier for earlier, later in pairwise(changes)), 0)
     return longest

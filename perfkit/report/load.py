@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from perfkit.model.quantity import count, duration, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from perfkit.model.load import Load, Quantiles, ServiceTime, Stretch
+    from perfkit.model.load import Load, Quantiles, RequestSplit, ServiceTime, Stretch
 
 __all__ = ["build", "sentences", "tables"]
 
 LATENCY_HEAD: Final = ("time", "count", "P50", "P90", "P99", "max")
 SPLIT_HEAD: Final = ("a request", "mean", "share", "slowest 10 %", "share")
-STEP_HEAD: Final = ("requests/s", "sent", "quantile", "broken by")
 PARTS: Final = {
     "sending": "late at the generator",
-    "queueing": "queueing",
+    "queueing": "queueing, on the way",
     "host_preparation": "host preparation",
-    "device": "device",
+    "device": "computing",
     "device_wait": "waiting for the device",
     "response": "response",
 }
+MOST_NAMED: Final = 5
+MOSTLY_LATE: Final = 0.25
+"""Of the P99: from here on it says as much of the load generator's machine as of the service."""
 LINKED: Final = {
     "marks": "work is marked",
     "order": "work is not marked, and taken to be for the request that is answered next",
     "alone": "work is not marked, so only requests that were alone are split",
 }
+UNLINKED: Final = {
+    "marks": "that no mark of work names",
+    "order": "that were never the next to be answered while work ran",
+    "alone": "that were never alone while work ran",
+}
 
 
 def tables(load: Load) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
     """Return the tables that have rows, each with the names of its columns."""
-    found = ((LATENCY_HEAD, latency_rows(load)), (SPLIT_HEAD, split_rows(load)), (STEP_HEAD, step_rows(load)))
+    found = ((LATENCY_HEAD, latency_rows(load)), (SPLIT_HEAD, split_rows(load)), (step_head(load), step_rows(load)))
     return [(head, rows) for head, rows in found if rows]
 
 
@@ -68,7 +76,14 @@ def split_rows(load: Load) -> list[tuple[str, ...]]:
             percent(tail[part], sum(tail.values())),
         )
         for part in mean
+        if mean[part] or tail[part]
     ]
+
+
+def step_head(load: Load) -> tuple[str, ...]:
+    """Return the names of the columns of the rates that were tried."""
+    quantile = load.capacity.objective.quantile if load.capacity is not None else 0
+    return ("requests/s", "sent", f"P{100 * quantile:g}", "broken by")
 
 
 def step_rows(load: Load) -> list[tuple[str, ...]]:
@@ -84,14 +99,17 @@ def step_rows(load: Load) -> list[tuple[str, ...]]:
 def sentences(load: Load) -> list[str]:
     """Say what the tables do not."""
     said = [sent(load.stretch, load.arrivals)]
+    late, all_in_all = load.stretch.lateness.p99_ns, load.stretch.latency.p99_ns
+    if late > MOSTLY_LATE * all_in_all > 0 and not load.stretch.unsendable:
+        said.append(f"This machine sent some late (P99 {duration(late)}), which is in these times: see what else runs.")
     if load.stretch.errors:
-        said.append("Failed: " + ", ".join(f"{error} ({times:,})" for error, times in load.stretch.errors.items()))
+        said.append(f"Failed: {named(load.stretch.errors)}")
     if load.tokens is not None:
         unit = (
             "tokens by the service's own count" if load.tokens.counted == "usage" else "pieces, each taken for a token"
         )
         said.append(f"{load.tokens.tokens:,} {unit}, {load.tokens.per_s:,.0f} a second in all.")
-    said += traced(load)
+    said += [*traced(load), *beside(load)]
     if load.service is not None:
         said.append(served(load.service))
     if load.capacity is not None:
@@ -103,29 +121,92 @@ def sent(stretch: Stretch, arrivals: str) -> str:
     """Say what was asked for and what was sent."""
     kept = f"{stretch.achieved_per_s:.4g} of {stretch.asked_per_s:g} requests/s ({arrivals} arrivals)"
     most = f"{count(stretch.sent, 'request')} in {stretch.seconds:.1f} s, {stretch.answered:,} answered well"
-    return f"Sent {kept}: {most}; each is timed from when it was due."
+    why = "requests went out far too late" if stretch.unsendable else stretch.stopped
+    ended = f" The sending ended early: {why}." if stretch.stopped else ""
+    return f"Sent {kept}: {most}; each is timed from when it was due.{ended}"
+
+
+def named(errors: Mapping[str, int]) -> str:
+    """Say what went wrong, and how often."""
+    return ", ".join(f"{error} ({times:,})" for error, times in errors.items())
+
+
+def beside(load: Load) -> list[str]:
+    """Account for the requests that are in none of the tables."""
+    if load.split is not None:
+        when = "while the recording was set up and written"
+    else:
+        when = "while it was traced" if load.traced_by else "while a trace was tried"
+    kinds = [(some, why) for some, why in ((load.warm_up, "to warm up"), (load.around, when)) if some and some.sent]
+    if not kinds:
+        return []
+    (first, why), *rest = kinds
+    errors: Counter[str] = sum((Counter(some.errors) for some, _ in kinds), Counter())
+    said = f"{first.sent:,} more {'was' if first.sent == 1 else 'were'} sent {why}"
+    said += "".join(f", and {some.sent:,} {why}" for some, why in rest)
+    return [f"{said}: {f'failed {named(errors)}' if errors else 'all answered well'}."]
 
 
 def traced(load: Load) -> list[str]:
     """Say what the trace has of the requests, and what the tracing cost."""
     split = load.split
     if split is None:
+        if load.notes and not load.traced_by:
+            return []
         if load.traced_by:
-            return ["The trace has no marks of requests: `perfkit.instrument(app)` makes them, and splits them."]
+            return [
+                "The trace has no marks of requests: start the service with `perfkit run -- uvicorn ...`, or put "
+                "`perfkit.instrument(app)` around it, and they are told apart and split."
+            ]
         return [
-            "There is no trace of the service: start it with `perfkit.instrument(app, profile_into=...)`, or with the "
-            "profiling endpoints of vLLM or SGLang."
+            "There is no trace of the service: start it with `perfkit run -- uvicorn ...`, with the profiling "
+            "endpoints of vLLM or SGLang, or with `perfkit.instrument(app, profile_into=...)`."
         ]
-    others = f", and {split.others:,} of others" if split.others else ""
-    said = [f"While it was traced, {split.sent:,} requests were sent: the trace has {split.marked:,} of them{others}."]
+    said = [" ".join(accounts(split))]
     if split.split:
-        said.append(f"Split: {split.split:,} requests; {LINKED.get(split.linked, split.linked)}.")
-    else:
+        said.append(
+            f"Split: {count(split.split, 'request')}; {LINKED.get(split.linked, split.linked)}.{left_out(split)}"
+        )
+    elif split.unlinked:
         said.append("No work could be linked to requests: mark it by `with perfkit.request():`.")
-    if load.stretch.latency.p50_ns and split.latency.p50_ns:
-        times = split.latency.p50_ns / load.stretch.latency.p50_ns
-        said.append(f"The median request took {times:.2f} times as long while it was traced.")
+    if split.errors:
+        said.append(f"Failed while it was traced: {named(split.errors)}.")
+    before, during = load.stretch.latency.p50_ns, split.latency.p50_ns
+    if before and during:
+        said.append(f"The median request took {duration(during)} while it was traced, {compared(during / before)}.")
     return said
+
+
+def left_out(split: RequestSplit) -> str:
+    """Say why requests that the trace has whole are not split."""
+    failed = split.marked - split.split - split.unlinked
+    reasons = ((failed, "that failed"), (split.unlinked, UNLINKED.get(split.linked, "without work")))
+    said = ", ".join(f"{number:,} {why}" for number, why in reasons if number)
+    return f" Left out: {said}." if said else ""
+
+
+def compared(times: float) -> str:
+    """Say how many times as long something took, unless that is no longer: the machine does that, and no profiler."""
+    return f"{times:.2f} times as long as before" if times > 1 else "no longer than before"
+
+
+def accounts(split: RequestSplit) -> Iterator[str]:
+    """Account for every request that was under way while the service was traced."""
+    by = f" in {count(split.processes, 'process', 'processes')}" if split.processes > 1 else ""
+    edge = f"; {split.edge:,} {'was' if split.edge == 1 else 'were'} cut by its beginning or end" if split.edge else ""
+    others = f", and {split.others:,} that were not ours" if split.others else ""
+    yield (
+        f"Traced for {split.seconds:.1f} s{by}, in which {count(split.sent, 'request')} of ours were under way: the "
+        f"trace has {split.marked:,} whole{others}{edge}."
+    )
+    if split.lost and split.elsewhere:
+        yield (
+            f"{count(len(split.lost), 'other')} went to processes of the same port that were not traced: start the "
+            f"service with `perfkit run`, and leave --pid out."
+        )
+    elif split.lost:
+        names = ", ".join(f"`{name}`" for name in split.lost[:MOST_NAMED])
+        yield f"It lacks {count(len(split.lost), 'other')}: {names}{', ...' if len(split.lost) > MOST_NAMED else ''}."
 
 
 def served(service: ServiceTime) -> str:

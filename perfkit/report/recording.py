@@ -17,8 +17,11 @@ __all__ = ["build", "sentences"]
 
 def sentences(recording: Recording) -> list[str]:
     """Say of each recorded process what was recorded and what that cost, and how the program ended."""
-    several = sum(bool(process.trace) for process in recording.processes) > 1
-    said = [text for process in recording.processes if process.trace for text in described(process, named=several)]
+    traced = [process for process in recording.processes if process.trace]
+    said = [text for process in traced for text in described(process, named=len(traced) > 1)]
+    if len(traced) > 1 and len(costs := set(map(cost, traced))) == 1:  # nothing of it is measured
+        said = [*said[::2], *costs]
+    said += [process.fault for process in recording.processes if process.fault and not process.trace]
     if recording.exit_status is not None and recording.exit_status != 0:
         said.append(ending(recording.exit_status))
     return said
@@ -38,8 +41,10 @@ def described(process: RecordedProcess, *, named: bool) -> Iterator[str]:
 
 def cost(process: RecordedProcess) -> str:
     """Say what the recording cost: how much longer steps were, and for how long it held the program up."""
+    if not process.held_up and process.how == "whole":
+        return "cost: not measured, for a recording from outside does not see how long steps take otherwise"
     if not process.held_up:
-        return "cost: not known, for it is said at the end"
+        return "cost: not known, for a program says it at its end"
     held = f"held up for {duration(sum(process.held_up.values()) * 1e9)} to start, stop and save"
     if process.slowdown is None:
         return f"cost: {held}; too few steps to compare with others"

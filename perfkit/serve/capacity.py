@@ -32,7 +32,7 @@ async def find_capacity(
     client: Client,
     plan: Plan,
     objective: Objective,
-    progress: Callable[[int, int | None], None] | None = None,
+    stage: Callable[[str], Callable[[int, int | None], None]],
 ) -> Capacity:
     """Step the rate from that of a plan, each step for as long as the plan says or its quantile needs.
 
@@ -46,11 +46,10 @@ async def find_capacity(
         if rate * seconds > MOST_REQUESTS:
             break
         tried = plan._replace(rate=rate, seconds=seconds, seed=len(steps))
-        done = await drive(client, tried, stop_when=Broken(objective, round(rate * seconds)))
+        broken = Broken(objective, round(rate * seconds))
+        done = await drive(client, tried, stop_when=broken, progress=stage(f"{rate:.3g} requests/s to"))
         steps.append(judge(done, objective))
         drives.append(done)
-        if progress is not None:
-            progress(len(steps), MOST_STEPS)
         if not steps[-1].broke:
             holds = max(holds, rate)
         elif breaks is None or rate < breaks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 
     from perfkit.serve.target import Target
 
-__all__ = ["REQUEST_HEADER", "Client", "Outcome", "ServiceError"]
+__all__ = ["Client", "Outcome", "ServiceError", "warm_up"]
 
 REQUEST_HEADER: Final = "X-Perfkit-Request"
 """Header with the name of a request, which marks in the service repeat."""
 LONGEST_ANSWER: Final = 64 * 1024 * 1024
 TIMEOUT_S: Final = 30.0
+WARMUP: Final = 3
 
 
 class ServiceError(PerfkitError):
@@ -86,7 +88,7 @@ class Client:
 
         assert self.session is not None
         timeout = aiohttp.ClientTimeout(total=timeout_s or self.timeout_s)
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Connection": "close"}  # so that any worker may answer the next
         try:
             async with self.session.post(url, data=content, headers=headers, timeout=timeout) as response:
                 return response.status, await response.content.read(LONGEST_ANSWER)
@@ -137,7 +139,7 @@ def described(failure: BaseException) -> str:
     if isinstance(failure, aiohttp.ClientSSLError):
         return f"TLS: {str(failure.args[-1] if failure.args else failure) or type(failure).__name__}"
     if isinstance(failure, aiohttp.ClientConnectorError) and not isinstance(failure, aiohttp.ClientConnectorDNSError):
-        return (failure.os_error.strerror or "cannot connect").lower().partition("[")[0].strip()
+        return os.strerror(failure.os_error.errno).lower() if failure.os_error.errno else "cannot connect"
     words: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
         (aiohttp.ClientConnectorDNSError, "no such host"),
         (asyncio.TimeoutError, "no answer in time"),
@@ -145,3 +147,30 @@ def described(failure: BaseException) -> str:
         (aiohttp.ClientPayloadError, "answer broken off"),
     )
     return next((said for kind, said in words if isinstance(failure, kind)), type(failure).__name__)
+
+
+async def warm_up(client: Client) -> list[Outcome]:
+    """Send a few requests one by one, and return what came of them.
+
+    Raises:
+        ServiceError: None of them was answered well.
+    """
+    outcomes = [await client.send(f"warm-up-{one}", one, time.perf_counter_ns()) for one in range(WARMUP)]
+    if all(outcome.error for outcome in outcomes):
+        problem = outcomes[-1].error
+        message = f"{client.target.shown}: {problem}: {remedy(problem)}"
+        raise ServiceError(message)
+    return outcomes
+
+
+def remedy(problem: str) -> str:
+    """Say what to check after such a problem."""
+    if problem.startswith("TLS"):
+        return "check the certificate and the scheme, or give --insecure to take any"
+    if problem.startswith("HTTP 404"):
+        return "check the path of the URL"
+    if problem.startswith("HTTP"):
+        return "check the URL and what --body sends"
+    if "stream" in problem or "JSON" in problem or "token" in problem:
+        return "with --openai the service has to be OpenAI-compatible, and --model one that it serves"
+    return "check that the service runs, and its host and port"

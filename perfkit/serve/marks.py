@@ -5,9 +5,11 @@ Torch is used where the program uses it already, and never imported. Without it,
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import sys
+import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
@@ -23,14 +25,18 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-__all__ = ["instrument", "request", "request_id"]
+__all__ = ["Marked", "instrument", "request", "request_id"]
 
 HEADER: Final = b"x-perfkit-request"
 NAME: Final = re.compile(r"[\w.-]{1,64}")
 """What a request may call itself: it ends up in a trace."""
 
+TAKEN: Final = "perfkit.request"
+"""In a scope whose request is marked already."""
 CURRENT: ContextVar[str] = ContextVar("perfkit.request", default="")
 """The request that this task or thread works on; tasks and `asyncio.to_thread` inherit it."""
+WORKING: ContextVar[bool] = ContextVar("perfkit.request.work", default=False)
+"""Whether this task or thread has marked what it does now as work for its request."""
 NUMBERS: Final = itertools.count()
 
 
@@ -75,9 +81,12 @@ def request(*ids: str) -> Iterator[str]:
     """
     named = ids or tuple(filter(None, (CURRENT.get(),)))
     if named:
-        shown = " ".join(f"#{name}" for name in named if NAME.fullmatch(name))
-        with record(f"perfkit.request.work {shown}"):
-            yield " ".join(named)
+        token = WORKING.set(True)
+        try:
+            with work_for(*named):
+                yield " ".join(named)
+        finally:
+            WORKING.reset(token)
     else:
         with whole_request("") as name:
             yield name
@@ -86,6 +95,28 @@ def request(*ids: str) -> Iterator[str]:
 def request_id() -> str:
     """Return the id of the request at hand, to be handed to a batcher; empty outside of any."""
     return CURRENT.get()
+
+
+class Marked:
+    """An ASGI application whose requests are marked (ASGI 3); within another one, it leaves that to the outer one."""
+
+    def __init__(self, app: App, answered: Callable[[str, int, int], None] | None = None) -> None:
+        """Wrap an application; ``answered`` is told name, start and end, in ns since 1970, of each request."""
+        follow_into_threads()
+        self.app = app
+        self.answered = answered
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
+        if scope["type"] != "http" or TAKEN in scope:
+            await self.app(scope, receive, send)
+            return
+        header = next((value for key, value in scope["headers"] if key == HEADER), b"")
+        with whole_request(header.decode("latin-1")) as name:
+            scope[TAKEN], began = name, time.time_ns()
+            await self.app(scope, receive, send)
+        if self.answered is not None:
+            self.answered(name, began, time.time_ns())
 
 
 @contextmanager
@@ -98,6 +129,52 @@ def whole_request(name: str) -> Iterator[str]:
             yield name
     finally:
         CURRENT.reset(token)
+
+
+def work_for(*names: str) -> AbstractContextManager[Any]:
+    """Mark work for requests."""
+    return record(f"perfkit.request.work {' '.join(f'#{name}' for name in names if NAME.fullmatch(name))}")
+
+
+@functools.cache
+def follow_into_threads() -> None:
+    """Mark what requests give to pools of threads, from now on: those of the standard library and of anyio.
+
+    Starlette and FastAPI run what is no coroutine on anyio's threads.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    submit: Any = ThreadPoolExecutor.submit
+
+    @functools.wraps(submit)
+    def submitted(pool: Any, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
+        return submit(pool, for_request(function), *arguments, **options)
+
+    ThreadPoolExecutor.submit = submitted  # type: ignore[method-assign]
+    anyio: Any = sys.modules.get("anyio.to_thread")
+    if anyio is None:
+        return
+    run = anyio.run_sync
+
+    @functools.wraps(run)
+    async def ran(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        return await run(for_request(function), *arguments, **options)
+
+    anyio.run_sync = ran
+
+
+def for_request(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that marks what it does as work for the request at hand, unless that is marked already."""
+    name = CURRENT.get()
+    if not name or WORKING.get():
+        return function
+
+    @functools.wraps(function, assigned=(), updated=())
+    def call(*arguments: Any, **options: Any) -> Any:
+        with work_for(name):
+            return function(*arguments, **options)
+
+    return call
 
 
 def record(name: str) -> AbstractContextManager[Any]:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from perfkit.errors import MissingExtraError
-from perfkit.model.load import Quantiles, Stretch, Tokens
+from perfkit.model.load import Quantiles, Stretch, Tally, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from perfkit.serve.client import Outcome
     from perfkit.serve.generator import Drive
 
-__all__ = ["NONE", "quantiles", "stretch", "tokens"]
+__all__ = ["NONE", "errors_of", "quantiles", "stretch", "tally", "tokens"]
 
 LONGEST_NS: Final = 3_600_000_000_000
 DIGITS: Final = 3
 
-KEPT_UP: Final = 0.98
 LATE_NS: Final = 20_000_000
-"""A generator has kept the rate up if it sent this share of it, and nine requests of ten no later than this."""
+MOSTLY_LATE: Final = 0.25
+"""A generator has not kept the rate up if half of its requests went out later than this, and this share of their times
+is that: one stall is no lack of it, and neither is a little beside a service that takes seconds."""
+
+KEPT: Final = 0.9
+"""Of a rate: what a generator could send may be told from how busy it was to about a tenth."""
 
 NONE: Final = Quantiles(0, 0, 0, 0, 0, 0.0, "")
 """Quantiles of nothing."""
@@ -48,13 +52,16 @@ def quantiles(times_ns: Iterable[int]) -> Quantiles:
 def stretch(drive: Drive) -> Stretch:
     """Say how some load went."""
     outcomes = drive.outcomes
+    answered = [outcome for outcome in outcomes if not outcome.error]
     lateness = quantiles(outcome.sent - outcome.intended for outcome in outcomes)
+    latency = quantiles(outcome.ended - outcome.intended for outcome in answered)
     due = [outcome.intended for outcome in outcomes]
     sent = [outcome.sent for outcome in outcomes]
     asked_s = (max(due) - min(due)) / 1e9 if due else 0.0
     took_s = (max(sent) - min(due)) / 1e9 if due else 0.0
     kept = min(asked_s / took_s, 1.0) if took_s > 0 and len(due) > 1 else 1.0
-    answered = [outcome for outcome in outcomes if not outcome.error]
+    unsent = 2 * lateness.p50_ns > latency.p50_ns > 0
+    late = lateness.p50_ns > max(LATE_NS, MOSTLY_LATE * latency.p50_ns)
     return Stretch(
         asked_per_s=drive.plan.rate,
         achieved_per_s=drive.plan.rate * kept,
@@ -62,12 +69,24 @@ def stretch(drive: Drive) -> Stretch:
         planned=drive.planned,
         sent=len(outcomes),
         answered=len(answered),
-        errors=dict(Counter(outcome.error for outcome in outcomes if outcome.error).most_common()),
-        latency=quantiles(outcome.ended - outcome.intended for outcome in answered),
+        errors=errors_of(outcomes),
+        latency=latency,
         lateness=lateness,
-        late=kept < KEPT_UP or lateness.p90_ns > LATE_NS,
+        late=late and not drive.held_by_service,
         stopped=drive.stopped,
+        unsendable=unsent and kept < KEPT * drive.busy,
     )
+
+
+def errors_of(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """Count what went wrong, the most frequent first."""
+    return dict(Counter(outcome.error for outcome in outcomes if outcome.error).most_common())
+
+
+def tally(outcomes: Sequence[Outcome]) -> Tally:
+    """Count some requests."""
+    errors = errors_of(outcomes)
+    return Tally(len(outcomes), len(outcomes) - sum(errors.values()), errors)
 
 
 def tokens(outcomes: Sequence[Outcome]) -> Tokens | None:

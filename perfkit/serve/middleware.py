@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ipaddress
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from perfkit.serve.marks import HEADER, whole_request
+from perfkit.serve.marks import Marked
 
 if TYPE_CHECKING:
     from perfkit.serve.marks import App, Message, Receive, Scope, Send
@@ -21,12 +23,12 @@ START: Final = "/start_profile"
 STOP: Final = "/stop_profile"
 
 
-class Instrumented:
-    """An application whose requests are marked (ASGI 3)."""
+class Instrumented(Marked):
+    """An application whose requests are marked, and which can be profiled."""
 
     def __init__(self, app: App, profile_into: str | Path | None) -> None:
         """Wrap an application."""
-        self.app = app
+        super().__init__(app)
         self.recorder = None if profile_into is None else Recorder(Path(profile_into))
 
     def __getattr__(self, name: str) -> Any:
@@ -37,14 +39,11 @@ class Instrumented:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-        elif self.recorder is not None and scope["path"] in {START, STOP} and scope["method"] == "POST":
-            await respond(send, *await self.recorder.answer(scope))
+        asked = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in {START, STOP}
+        if asked and self.recorder is not None:
+            await respond(send, *await self.recorder.answer(scope, receive))
         else:
-            name = next((value for key, value in scope["headers"] if key == HEADER), b"")
-            with whole_request(name.decode("latin-1")):
-                await self.app(scope, receive, send)
+            await super().__call__(scope, receive, send)
 
 
 class Recorder:
@@ -55,7 +54,7 @@ class Recorder:
         self.folder = folder
         self.profiler: Any = None
 
-    async def answer(self, scope: Scope) -> tuple[int, dict[str, str]]:
+    async def answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, str]]:
         """Start or stop; returns a status and what to say."""
         host = (scope.get("client") or ("",))[0]
         if not is_local(host):
@@ -63,17 +62,17 @@ class Recorder:
         if "torch" not in sys.modules:
             return 409, {"error": "this process has not imported torch"}
         if scope["path"] == START:
-            return self.start()
+            return self.start(options_in(await receive()))
         return await self.stop()
 
-    def start(self) -> tuple[int, dict[str, str]]:
+    def start(self, options: dict[str, bool]) -> tuple[int, dict[str, str]]:
         """Start to record."""
         if self.profiler is not None:
             return 409, {"error": "the profiler is running"}
         torch: Any = sys.modules["torch"]  # it has been imported, by the application
 
         config = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)  # noqa: SLF001  the only way to it
-        profiler = torch.profiler.profile(experimental_config=config)
+        profiler = torch.profiler.profile(experimental_config=config, **options)
         profiler.start()
         self.profiler = profiler
         return 200, {"message": "profiling"}
@@ -86,11 +85,39 @@ class Recorder:
         profiler.stop()
         path = self.folder / f"perfkit-{time.time_ns()}.pt.trace.json.gz"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            await asyncio.to_thread(profiler.export_chrome_trace, str(path))
+            await asyncio.to_thread(export, profiler, path)
         except (OSError, RuntimeError) as error:
             return 500, {"error": f"the trace cannot be written: {error}"}
         return 200, {"trace": str(path.resolve())}
+
+
+def export(profiler: Any, path: Path) -> None:
+    """Write a compressed trace, or leave nothing: the profiler would leave its text in the folder for such files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = path.with_suffix(".part")
+    try:
+        profiler.export_chrome_trace(str(raw))
+        if not raw.exists():
+            message = "the disk may be full"
+            raise OSError(message)
+        with raw.open("rb") as file, gzip.open(path, "wb", compresslevel=1) as out:
+            shutil.copyfileobj(file, out)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        raw.unlink(missing_ok=True)
+        raw.with_suffix(".part.tmp").unlink(missing_ok=True)
+
+
+def options_in(message: Message) -> dict[str, bool]:
+    """Return the options of the profiler that a request asks for; SGLang calls them so, too."""
+    try:
+        asked = json.loads(message.get("body", b""))
+    except ValueError:
+        return {}
+    known = ("with_stack", "record_shapes")
+    return {name: asked[name] is True for name in known if name in asked} if isinstance(asked, dict) else {}
 
 
 def is_local(host: str) -> bool:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from perfkit.serve.client import ServiceError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from perfkit.serve.client import Client
 
 __all__ = ["Endpoints", "folder_of_process"]
@@ -26,6 +28,8 @@ WRITE_S: Final = 300.0
 """vLLM and SGLang answer once a trace is written, which takes minutes for large ones."""
 SETTLE_S: Final = 15.0
 QUIET_S: Final = 0.5
+NOT_RUNNING: Final = 409
+MOST_TRIES: Final = 20
 MISSING: Final = (404, 405, 501)
 
 
@@ -47,14 +51,17 @@ class Endpoints:
         self.before: set[Path] = set()
         self.running = False
 
-    async def start(self) -> bool:
+    async def start(self, options: Mapping[str, bool]) -> bool:
         """Have the server start to record; false if it offers no such endpoint.
+
+        Args:
+            options: ``with_stack`` and ``record_shapes``; vLLM does as it was started to.
 
         Raises:
             ServiceError: It offers one, which refused.
         """
         self.before = set(self.traces())
-        asked = json.dumps({"output_dir": str(self.told), "activities": ["CPU", "GPU"]}).encode()
+        asked = json.dumps({"output_dir": str(self.told), "activities": ["CPU", "GPU"], **options}).encode()
         status, answer = await self.client.post(f"{self.origin}/start_profile", asked)
         if status in MISSING:
             return False
@@ -64,10 +71,17 @@ class Endpoints:
         self.running = True
         return True
 
-    async def end(self) -> None:
-        """Have the server stop, whatever comes of it."""
+    async def end(self) -> tuple[int, bytes]:
+        """Have the server stop, whatever comes of it; returns status and answer.
+
+        Of several workers another one may answer, which has not been started: then it is asked again.
+        """
         self.running = False
-        await self.client.post(f"{self.origin}/stop_profile", b"{}")
+        status, answer = NOT_RUNNING, b""
+        for _ in range(MOST_TRIES):
+            if status == NOT_RUNNING:
+                status, answer = await self.client.post(f"{self.origin}/stop_profile", b"{}", timeout_s=WRITE_S)
+        return status, answer
 
     async def stop(self) -> list[Path]:
         """Have the server stop, and return the traces that it wrote.
@@ -75,8 +89,7 @@ class Endpoints:
         Raises:
             ServiceError: It refused, or where it wrote to cannot be found.
         """
-        self.running = False
-        status, answer = await self.client.post(f"{self.origin}/stop_profile", b"{}", timeout_s=WRITE_S)
+        status, answer = await self.end()
         if not 200 <= status < 300:  # noqa: PLR2004
             message = f"{self.origin}/stop_profile was refused ({status or 'no answer'}): {excerpt(answer)}"
             raise ServiceError(message)

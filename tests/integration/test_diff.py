@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,10 +16,10 @@ from tests.integration.forms import cuda_run
 from tests.integration.shared import TRACES, kineto_files, needs_shared
 from tests.simulator import actions as do
 from tests.simulator import nsight
+from tests.unit.cli.command_line import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from perfkit.model.difference import Difference
     from tests.simulator import Workload
@@ -131,6 +132,15 @@ def test_no_two_public_programs_are_taken_for_one() -> None:
         for other in files:
             if one != other:
                 assert perfkit.diff(found[one], found[other]).verdict == "not_comparable", (one, other)
+
+
+def test_two_programs_that_train_are_two_though_most_names_of_their_operators_are_the_same() -> None:
+    samples = Path(__file__).parents[2] / "traces"
+    loading, asking = (samples / f"{name}_bound_cpu.json.gz" for name in ("loader", "sync"))
+    found = check(perfkit.diff(loading, asking))
+    assert (found.verdict, kinds(found)) == ("not_comparable", {"program"})
+    assert "none to the same code" in found.obstacles[0].message
+    assert check(perfkit.diff(loading, samples / "loader_repaired_cpu.json.gz")).verdict == "faster"
 
 
 def change(action: Any, how: Callable[[Any], Any]) -> Any:
@@ -246,6 +256,18 @@ def test_another_batch_size_is_not_compared(tmp_path: Path) -> None:
     found = check(perfkit.diff(*paths))
     assert (found.verdict, kinds(found)) == ("not_comparable", {"shapes"})
     assert "`[[32,64]]` in BASE and `[[64,64]]` in HEAD" in diff_words.headline(found)
+
+
+def test_saved_diagnoses_remember_shapes(tmp_path: Path) -> None:
+    workload = simulator.planted("allocation", 7).without
+    saved = []
+    for size in (32, 64):
+        trace = written(change(workload, batched(size)), tmp_path / f"{size}.json")
+        saved.append(tmp_path / f"saved{size}.json")
+        run("diagnose", str(trace), "--output", str(saved[-1]))
+    found = check(perfkit.diff(*saved))
+    assert (found.verdict, kinds(found)) == ("not_comparable", {"shapes"})
+    assert kinds(perfkit.diff(saved[0], tmp_path / "32.json")) == set()
 
 
 def test_shapes_that_differ_from_step_to_step_are_no_obstacle(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perfkit.pipeline.diagnose import diagnose
+from perfkit.pipeline.fleet import Means
 from perfkit.report.page import diagnosis as page_report
 from perfkit.report.page import difference as difference_page
 from tests import diagnoses, differences
 from tests.integration.shared import TRACES, needs_shared
-from tests.unit.attribute.hand_made import MS, launched, loader, mark, operator, trace
+from tests.simulator import ranks
+from tests.unit.attribute.hand_made import MS, launched, loader, mark, operator, stack, trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +54,7 @@ CONTRAST = """() => {
 """Finds texts of too little contrast with what they stand on."""
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     # Playwright closes the pipes of its driver when the interpreter ends, not before.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -182,6 +185,46 @@ def test_a_finding_shows_its_evidence(visit: Open, sample: str) -> None:
     assert page.inner_text("#found").startswith(("1 of ", "2 of ", "3 of ", "4 of "))
 
 
+def test_the_timeline_of_many_ranks_shows_who_waits(visit: Open, tmp_path: Path) -> None:
+    folder = tmp_path / "ranks"
+    folder.mkdir()
+    ranks.run(ranks.Job(ranks=4, steps=4, slow=(ranks.Slow(2, "compute", 900_000),))).write(folder)
+    page = visit(page_report.draw(diagnose(folder, picture=True, means=Means(cache=False))))
+    assert [f"rank {rank}" for rank in range(4)] == page.locator("#scene .row:not(.head)").all_inner_texts()
+    assert "waiting for ranks" in page.inner_text("#legend")
+    page.locator("button.show").first.click()
+    assert page.inner_text("#details").endswith("rank 2")
+    page.keyboard.press("ArrowUp")
+    assert page.inner_text("#details").endswith("waiting for ranks · rank 1")
+    assert painted(page) > 5000
+
+
+def test_a_finding_on_operators_marks_its_kernels_and_its_line(visit: Open) -> None:
+    """One of two layers of the same kernels is a chain: the other's are not marked."""
+    rows = []
+    for step in range(4):
+        at = step * 20 * MS
+        rows += [mark(step, at, at + 20 * MS), stack("net.py(4): norm", at, at + 2 * MS)]
+        for place, name in enumerate(("pow", "mean", "rsqrt", "mul", "mul", "mm", "pow")):
+            start, number = at + place * 250_000, 10 * step + place + 1
+            rows.append(operator(f"aten::{name}", start, start + 200_000))
+            begin = at + place * 2 * MS + MS
+            rows += launched(number, (start + 1000, start + 9000), (begin, begin + 2 * MS), name=f"{name}_kernel")
+    found = diagnose(trace(rows), picture=True)
+    page = visit(page_report.draw(found))
+    page.select_option(
+        "#evidence", label=next(f"{f.rule} {f.title}" for f in found.advice.findings if f.rule == "PK308")
+    )
+    marked = page.evaluate(
+        """[...VIEW.marked.marks].flatMap(
+            ([track, some]) => [...some].map((i) => track.role + SCENE.nameOf(track, i)))"""
+    )
+    assert marked.count("streamrsqrt_kernel") == 3
+    assert marked.count("streampow_kernel") == 3
+    assert "streammm_kernel" not in marked
+    assert marked.count("threadaten::mul") == 6
+
+
 def test_search_singles_out_and_jumps(visit: Open, sample: str) -> None:
     page = visit(sample)
     whole = domain(page)
@@ -306,6 +349,17 @@ def test_a_difference_opens_with_its_waterfall(visit: Open) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     page.locator("th button", has_text="Change").first.click()
     assert page.locator("th[aria-sort=descending]").count() == 1
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+def test_a_load_can_be_read(visit: Open, width: int, scheme: str) -> None:
+    pytest.importorskip("hdrh")
+    from tests.loads import load
+
+    page = visit(page_report.draw(diagnoses.loader_bound()._replace(load=load())), width=width, scheme=scheme)
+    assert page.locator("#load .chart svg").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CONTRAST) == []
 
 
 @needs_shared

@@ -21,7 +21,10 @@ PATIENCE_S = 30.0
 """After so long without any step, a stretch of time is recorded instead, and steps when they come after all."""
 STRETCH_S = 5.0
 RANK_OF_KIND = {"ProfilerStep": 0, "Optimizer.step": 1, "DataLoader": 2}
-"""Who is believed first about what a step is. Of several optimizers the one seen first counts."""
+"""Who is believed first about what a step is."""
+STEPS_OF_OTHERS = 4
+"""Of several optimizers the one seen first counts, unless others make so many steps until its next one."""
+OWN = "the program's own profiler was at work"
 DATA_ONLY = 10
 """Where there is an optimizer that has not made a step yet, batches count as steps after so many times the warm-up."""
 ARGUMENTS = getattr(sys, "orig_argv", sys.argv)
@@ -41,6 +44,8 @@ class Recorder:
         self.leader: tuple[str, int] | None = None
         self.counts: dict[tuple[str, int], int] = {}
         self.first = 0
+        self.others = 0  # steps of other optimizers since the leader's last one
+        self.between_epochs = False
         self.optimizers = 0
         self.seen = self.due = 0  # steps of the leader, and the one at which there is something to do
         self.ticked_ns = self.marked_ns = 0
@@ -74,11 +79,15 @@ class Recorder:
     def tick(self, kind: str, key: int) -> None:
         """Take notice that a step ends here, and the next one begins."""
         now = time.perf_counter_ns()
+        if self.between_epochs and kind == "DataLoader":  # the step has begun, with a batch that there was none of
+            self.between_epochs = False
+            return
         if self.phase == "waiting" and self.leader is not None:
             if RANK_OF_KIND[kind] > RANK_OF_KIND[self.leader[0]]:
                 return
             if (kind, key) == self.leader and self.seen + 1 < self.due:  # what most ticks are: nothing is due
                 self.seen += 1
+                self.others = 0
                 if len(self.before) < MOST_STEP_TIMES:
                     self.before.append(now - self.ticked_ns)
                 self.ticked_ns = now
@@ -99,8 +108,12 @@ class Recorder:
             leader = self.leader = (kind, key)
             self.before.clear()
             self.due = self._due(kind)
+        if leader != (kind, key) and self._takes_over(kind):
+            seen = max(seen, self.seen + 1)
+            leader = self.leader = (kind, key)
         if leader != (kind, key):
             return
+        self.others = 0
         self.seen = seen
         if seen > 1:
             self._note(now - self.ticked_ns)
@@ -109,6 +122,18 @@ class Recorder:
         elif self.phase == "recording":
             self._mark()
         self.ticked_ns = time.perf_counter_ns()
+
+    def _takes_over(self, kind: str) -> bool:
+        """Tell whether another optimizer than the one that counts makes the steps now."""
+        assert self.leader is not None
+        if self.phase not in {"waiting", "prepared"} or kind != self.leader[0]:
+            return False
+        self.others += 1
+        return self.others >= STEPS_OF_OTHERS
+
+    def end_epoch(self) -> None:
+        """Take notice that there was no batch any more: the step that has begun goes on with the next epoch."""
+        self.between_epochs = True
 
     def _due(self, kind: str) -> int:
         """Return the first step of a kind at which there may be something to do."""
@@ -127,7 +152,10 @@ class Recorder:
         warmup = self.plan["warmup"]
         if kind == "DataLoader":
             warmup = warmup * DATA_ONLY if self.optimizers else warmup + 1  # its step begins with the batch
-        if self.phase == "waiting" and seen >= warmup - PREPARE_STEPS and not OTHERS.open:
+        if self.phase == "waiting" and seen >= warmup - PREPARE_STEPS:
+            if OTHERS.open:
+                self.status.set(how=OWN)
+                return
             self._prepare()
         if self.phase == "prepared" and seen >= warmup:
             self.first = seen
@@ -170,19 +198,28 @@ class Recorder:
         self.marked_ns = now
         self.journal.flush()
 
+    def note_request(self, name: str, start_ns: int, end_ns: int) -> None:
+        """Write a request that was answered into the journal, as steps are."""
+        if self.phase == "recording":
+            self.journal.add(f"perfkit.request #{name}", start_ns, end_ns, threading.get_native_id())
+            self.journal.flush()
+
     def finish(self, how: str) -> None:
         """End the recording and save it; ``how`` it ended is ``whole`` or the reason why it is not."""
         with self.lock:
             window = self.window
             if window is None or self.phase not in {"prepared", "recording"} or self.pid != os.getpid():
                 return
-            if self.phase == "recording":
-                window.step(last=True)
+            if self.phase == "prepared":  # there is nothing to save, and another window may come
+                self.window = None
+                self._set_phase("waiting")
+                return
+            unfinished = window.step(last=True, whole=how == "whole")
+            if not unfinished:
                 self._note_mark()
-            began = self.phase == "recording"
             self._set_phase("saving")
             window.stop()
-            empty = not began or window.is_empty()
+            empty = window.is_empty()
             fault = "" if empty else window.save(self.trace)
             self.window = None
             self.status.set(
@@ -190,6 +227,7 @@ class Recorder:
                 empty=empty,
                 fault=fault,
                 steps=window.marks,
+                unfinished=unfinished,
                 source=self.leader[0] if self.leader else "",
                 before_ns=self.before,
                 during_ns=self.during,
@@ -210,9 +248,9 @@ class Recorder:
 
     def _set_phase(self, phase: str) -> None:
         self.phase = phase
-        counts = {kind: seen for (kind, _), seen in self.counts.items()}
-        if self.leader is not None:
-            counts[self.leader[0]] = self.seen
+        counts: dict[str, int] = {}
+        for (kind, key), seen in self.counts.items():
+            counts[kind] = max(counts.get(kind, 0), self.seen if self.leader == (kind, key) else seen)
         self.status.set(phase=phase, counts=counts)
 
     def _give_up(self, error: Exception) -> None:

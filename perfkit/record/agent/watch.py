@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from .recorder import Recorder
+from .service import watch_requests
 from .window import OTHERS
 from .workers import time_samples
 
@@ -33,6 +36,7 @@ def start(plan: str) -> None:
     OTHERS.watch()
     OTHERS.on_start = lambda: recorder.finish("the program began a recording of its own")
     undo += [watch_optimizers(recorder), watch_loaders(recorder), watch_profiler_steps(recorder)]
+    undo += [watch_requests(recorder.note_request)]
     time_samples(wanted["folder"])
     watch_exits(recorder)
     recorder.watch_clock()
@@ -81,14 +85,16 @@ def watch_loaders(recorder: Recorder) -> Any:
 
     def next_batch(iterator: Any) -> Any:
         recorder.tick("DataLoader", 0)
-        if recorder.phase != "recording":
-            return fetch(iterator)
-        begun = time.time_ns()
+        begun = time.time_ns() if recorder.phase == "recording" else 0
         try:
             return fetch(iterator)
+        except StopIteration:
+            recorder.end_epoch()
+            raise
         finally:
-            name = getattr(iterator, "_profile_name", "enumerate(DataLoader)#__next__")
-            recorder.journal.add(name, begun, time.time_ns(), threading.get_native_id(), "cpu_op")
+            if begun:
+                name = getattr(iterator, "_profile_name", "enumerate(DataLoader)#__next__")
+                recorder.journal.add(name, begun, time.time_ns(), threading.get_native_id(), "cpu_op")
 
     _BaseDataLoaderIter.__next__ = next_batch
 
@@ -128,15 +134,30 @@ def watch_exits(recorder: Recorder) -> None:
         leave_at_once(status)
 
     os._exit = os_exit  # type: ignore[assignment]
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda number, _: terminated(recorder, number))
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda number, _: terminated(recorder, number))
 
 
 def terminated(recorder: Recorder, number: int) -> None:
     """Save, then end as the signal would have ended the process."""
     leave(recorder, "the program was terminated")
+    end_workers()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def end_workers() -> None:
+    """Have the workers of loaders end: they would notice some seconds later only, and leave their folders meanwhile."""
+    from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+    for thing in gc.get_objects():
+        if type(thing) is _MultiProcessingDataLoaderIter:  # to ask some for their class does things
+            with suppress(Exception):  # it is being made, or ended
+                thing._shutdown_workers()
 
 
 def leave(recorder: Recorder, how: str) -> None:

@@ -6,10 +6,13 @@ import json
 import os
 import threading
 import time
-from contextlib import suppress
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 __all__ = ["OTHERS", "Others", "Window"]
 
@@ -47,25 +50,32 @@ class Window:
 
     def prepare(self) -> None:
         """Set the profiler up: on a GPU this is what takes long."""
-        self._timed("prepare", self.profile._prepare_trace)
+        with _silence():
+            self._timed("prepare", self.profile._prepare_trace)
 
     def start(self) -> None:
         """Begin to record."""
         self._timed("start", self.profile._start_trace)
         self._timed("start", _tell_of_the_job)
 
-    def step(self, *, last: bool) -> None:
-        """End the step of this thread that is open, and begin another unless it was the last."""
+    def step(self, *, last: bool, whole: bool = True) -> str:
+        """End the step of this thread that is open, and begin another unless it was the last.
+
+        Returns the name of the step in the trace if it has ended before it was ``whole``: that is none.
+        """
         if self.mark is not None:
             if self.mark_thread != threading.get_ident():
-                return
+                return ""
             self.mark.__exit__(None, None, None)
-            self.marks += 1
             self.mark = None
+            if not whole:
+                return f"ProfilerStep#{self.marks}"
+            self.marks += 1
         if not last:
             self.mark = torch.autograd.profiler.record_function(f"ProfilerStep#{self.marks}")
             self.mark.__enter__()
             self.mark_thread = threading.get_ident()
+        return ""
 
     def stop(self) -> None:
         """End the recording; a step that is open is left open."""
@@ -90,6 +100,18 @@ class Window:
         finally:
             OTHERS.ours = False
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+
+@contextmanager
+def _silence() -> Generator[None, None, None]:
+    """Keep the profiler off the program's standard error: it reads how much to say when it is first used."""
+    own = "KINETO_LOG_LEVEL" in os.environ
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    try:
+        yield
+    finally:
+        if not own:
+            os.environ.pop("KINETO_LOG_LEVEL", None)
 
 
 def _device() -> str | None:
@@ -128,6 +150,14 @@ def _fault(path: str) -> str:
             os.unlink(f"{path}.tmp")  # what the profiler left of a file that it could not finish
     full = left.f_bavail * left.f_frsize < 1 << 20
     return f"only {size:,} bytes of it could be written: {'the disk is full' if full else 'the file is too large'}"
+
+
+def cancel() -> None:
+    """End what torch records for its daemon: a process that ends meanwhile would crash. Preparing another does that."""
+    from torch.autograd.profiler import profile
+
+    with _silence(), suppress(Exception):
+        profile(use_kineto=True)._prepare_trace()
 
 
 class Others:

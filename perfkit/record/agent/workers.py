@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 import time
@@ -14,7 +15,7 @@ __all__ = ["flag_of", "time_samples"]
 SAMPLE, BATCH, COLLATE = "perfkit.worker.sample", "perfkit.worker.batch", "perfkit.worker.collate"
 
 
-def flag_of(folder: str, pid: int) -> str:
+def flag_of(folder: str, pid: Any) -> str:
     """Return the path of the file that is there while the workers of a process are to be timed."""
     return os.path.join(folder, ".work", f"{pid}.open")
 
@@ -43,7 +44,8 @@ class Clock:
     """Times one fetcher of a worker, batch by batch, while there is somebody to read it."""
 
     def __init__(self, folder: str, worker: int, fetcher: Any) -> None:
-        parent = os.getppid()
+        trainer = multiprocessing.parent_process()  # what a fork server forks is another one's child
+        parent = os.getppid() if trainer is None else trainer.pid
         self.flag = flag_of(folder, parent)
         path = os.path.join(folder, ".work", f"{parent}.{os.getpid()}.worker.json")
         self.journal = Journal(path)

@@ -1,9 +1,13 @@
 """Answers the profiler of torch as its daemon: processes with ``KINETO_USE_DAEMON=1`` ask one what to record.
 
-They ask every five seconds or so, by datagrams to an abstract socket of the name that `dynolog` made common (Kineto's
-``IpcFabricConfigClient`` and dynolog's ``FabricManager`` are the source of all that follows). A datagram is a header,
-the size of the payload and its type, and the payload. ``ctxt`` introduces a process, and is answered with how many
-there are; ``req`` asks for something to do, and is answered with the text of a configuration, or nothing.
+They ask every five seconds or so, under `perfkit run` every second, by datagrams to an abstract socket of the name that
+`dynolog` made common (Kineto's ``IpcFabricConfigClient`` and dynolog's ``FabricManager`` are the source of all that
+follows). A datagram is a header, the size of the payload and its type, and the payload. ``ctxt`` introduces a process,
+and is answered with how many there are; ``req`` asks for something to do, and is answered with the text of a
+configuration, or nothing.
+
+A process waits for its answer for some tenths of a second only. One that comes later is taken for the answer to its
+next question, and so on: where a machine is busy an order may be heard one question late, if that is answered, too.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping
 
 __all__ = ["Daemon"]
@@ -28,6 +33,7 @@ CONTEXT: Final = struct.Struct("<iiq")
 REQUEST: Final = struct.Struct("<iiq")
 CREDENTIALS: Final = struct.Struct("3i")
 LARGEST: Final = 1 << 16
+POLL_S: Final = 0.1
 ON_DEMAND: Final = 2
 """The type of request that is about activities, which is what traces are made of."""
 
@@ -42,7 +48,7 @@ class Daemon:
             UsageError: Somebody else has it.
         """
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.seen: set[int] = set()
+        self.given: set[int] = set()
         try:
             self.socket.bind(ADDRESS)
         except OSError as error:
@@ -58,33 +64,38 @@ class Daemon:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def answer(self, orders: Mapping[int, str], seconds: float) -> set[int]:
-        """Answer whoever asks for some time; returns the processes that were given their order.
+    def answer(self, orders: Mapping[int, str], seconds: float, cancelled: threading.Event) -> set[int]:
+        """Answer whoever asks for some time; returns the processes that were given their order, now or before.
 
         Args:
             orders: The configuration for each process that is to record; every other one is told to do nothing.
-            seconds: How long to wait for a question; it is over earlier once all have their order.
+            seconds: How long to wait for questions; it is over earlier once all have their order.
+            cancelled: Set by another thread to have it give up.
         """
-        given: set[int] = set()
         end = time.monotonic() + seconds
-        while given != set(orders) and (left := end - time.monotonic()) > 0:
-            self.socket.settimeout(left)
-            try:
-                data, control, _, sender = self.socket.recvmsg(LARGEST, socket.CMSG_SPACE(CREDENTIALS.size))
-            except TimeoutError:
-                break
-            asker = self.asker(data, control)
-            if asker is None:
-                continue
-            kind, pid = asker
-            self.seen.add(pid)
-            if kind == b"ctxt":
-                self.send(sender, kind, struct.pack("<i", 1))
-                continue
-            order = orders.get(pid, "") if pid not in given else ""
-            if self.send(sender, kind, order.encode()) and order:
-                given.add(pid)
-        return given
+        while self.given != set(orders) and (left := end - time.monotonic()) > 0:
+            self.answer_one(orders, min(left, POLL_S), cancelled)
+        return self.given
+
+    def answer_one(self, orders: Mapping[int, str], seconds: float, cancelled: threading.Event) -> None:
+        """Answer one question, if one comes within some time."""
+        if cancelled.is_set():
+            raise KeyboardInterrupt
+        self.socket.settimeout(seconds)
+        try:
+            data, control, _, sender = self.socket.recvmsg(LARGEST, socket.CMSG_SPACE(CREDENTIALS.size))
+        except TimeoutError:
+            return
+        asker = self.asker(data, control)
+        if asker is None:
+            return
+        kind, pid = asker
+        if kind == b"ctxt":
+            self.send(sender, kind, struct.pack("<i", 1))
+            return
+        order = orders.get(pid, "") if pid not in self.given else ""
+        if self.send(sender, kind, order.encode()) and order:
+            self.given.add(pid)
 
     def asker(self, data: bytes, control: list[tuple[int, int, bytes]]) -> tuple[bytes, int] | None:
         """Return what is asked, and by which process; None for what cannot be understood.

@@ -1,4 +1,4 @@
-"""Runs at the start of every Python below `perfkit record`: has the agent wait for torch, and nothing else.
+"""Runs at the start of every Python below `perfkit record` or `perfkit run`: has the agent wait, and nothing else.
 
 The folder of this file is first on PYTHONPATH. A sitecustomize that this one hides is run as if it were not there, and
 no failure in here reaches the program.
@@ -23,7 +23,7 @@ def _run_hidden() -> None:
 
 
 def _arm() -> None:
-    """Load the agent by its place, under a name of its own: this Python need not have perfkit installed."""
+    """Load the agent by its place, under a name of its own, and arm it: this Python need not have perfkit installed."""
     folder = os.path.join(os.path.dirname(_HERE), "agent")
     spec = importlib.util.spec_from_file_location(
         "perfkit_agent",
@@ -35,10 +35,14 @@ def _arm() -> None:
     agent = importlib.util.module_from_spec(spec)
     sys.modules["perfkit_agent"] = agent
     spec.loader.exec_module(agent)
-    agent.arm(os.environ["PERFKIT_RECORD"])
+    if "PERFKIT_RECORD" in os.environ:
+        agent.arm(os.environ["PERFKIT_RECORD"])
+    else:
+        agent.mark_requests()
+        agent.cancel_at_exit()
 
 
-if "PERFKIT_RECORD" in os.environ:
+if "PERFKIT_RECORD" in os.environ or "PERFKIT_RUN" in os.environ:
     try:
         _arm()
     except Exception as error:  # noqa: BLE001  the program comes first

@@ -24,6 +24,8 @@ class Device:
     duty: float = 0.25
     phase_ns: int = 0
     counts: bool = True
+    full_mj: int | None = None
+    """Where the counter begins at nothing again."""
 
     def power(self, time_ns: int) -> float:
         """Watts at a moment."""
@@ -48,6 +50,8 @@ class Device:
         seen = round(self.duty * self.update_ns)
         watts = self.joules(renewed - seen, renewed) / (seen / SECOND)
         energy = math.floor(1000 * self.joules(-10 * SECOND, renewed)) if self.counts else -1
+        if self.full_mj is not None:
+            energy %= self.full_mj
         return SensorSample(time_ns, 0, round(1000 * watts), energy)
 
     def log(self, end_ns: int, every_ns: int, first_ns: int = 0) -> SensorLog:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from perfkit.model.energy import SensorSample
 
 
+pytestmark = pytest.mark.alone
+
+
 class RealTime:
     """A simulated device on this machine's clock."""
 

@@ -96,9 +96,9 @@ def served(routes: dict[str, Handler], ssl_context: Any = None) -> Iterator[str]
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
     try:
-        assert ready.wait(5)
+        assert ready.wait(60)
         yield f"{'https' if ssl_context else 'http'}://127.0.0.1:{started[0]}"
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(60)
         loop.close()

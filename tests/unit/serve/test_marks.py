@@ -68,6 +68,26 @@ def test_requests_that_overlap_keep_their_names(recorded: list[str]) -> None:
     )
 
 
+def test_what_a_request_gives_to_threads_is_marked_as_its_work(recorded: list[str]) -> None:
+    import anyio.to_thread
+
+    seen: list[str] = []
+
+    def work(number: int) -> int:
+        seen.append(perfkit.request_id())
+        return number + 1
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        assert await anyio.to_thread.run_sync(work, 1) == 2
+        assert await asyncio.to_thread(work, number=2) == 3
+
+    asyncio.run(call(perfkit.instrument(app), "a"))
+    assert seen == ["a", "a"]
+    assert recorded == ["perfkit.request #a", *["perfkit.request.work #a"] * 2]
+    asyncio.run(asyncio.to_thread(work, 3))  # for nobody
+    assert len(recorded) == 3
+
+
 def test_a_batch_names_its_requests(recorded: list[str]) -> None:
     with perfkit.request("a", "b"):
         pass

@@ -59,7 +59,7 @@ def test_the_trace_of_a_server_is_diagnosed(manner: str, tmp_path: Path) -> None
     with served(profiler.routes()) as url:
         done = diagnose_service(
             find_target(url, [], None, allow_remote=False),
-            Asked(Plan(20.0, 0.5), traced_s=0.5, profile_dir=folder if manner == "vLLM" else None),
+            Asked(Plan(20.0, 0.5), tmp_path / "out", traced_s=0.5, profile_dir=folder if manner == "vLLM" else None),
         )
     assert profiler.calls == ["start", "stop"]
     assert done.trace.path.endswith("host_1.1795.pt.trace.json.gz")
@@ -72,7 +72,10 @@ def test_a_folder_that_is_not_known_is_said(tmp_path: Path) -> None:
     profiler = Profiler(tmp_path)
     with served(profiler.routes()) as url, pytest.MonkeyPatch.context() as patch:
         patch.setattr("perfkit.serve.profiling.SETTLE_S", 0.6)
-        done = diagnose_service(find_target(url, [], None, allow_remote=False), Asked(Plan(20.0, 0.2), traced_s=0.2))
+        done = diagnose_service(
+            find_target(url, [], None, allow_remote=False), Asked(Plan(20.0, 0.2), tmp_path / "out", traced_s=0.2)
+        )
     assert profiler.calls == ["start", "stop"]
     assert done.load is not None
     assert any("--profile-dir" in note for note in done.load.notes)
+    assert done.load.around == (4, 4, {})  # there is no trace, and they were sent all the same
