@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from perfkit.advise.command import with_command
 from perfkit.advise.next_steps import propose
-from perfkit.advise.pricing import price
+from perfkit.advise.pricing import price, promise
+from perfkit.advise.recording import in_words_of
 from perfkit.advise.registry import EVERY_RULE, failure
 from perfkit.advise.rules import RULES, pk602_late_rank
+from perfkit.advise.unprofiled import unprofiled
 from perfkit.advise.verdict import AVERAGES, largest_kernel, pronounce
 from perfkit.model.advice import Advice
 from perfkit.model.quantity import sentence
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["advise"]
 
 
-def advise(
+def advise(  # noqa: PLR0913  an option each
     attribution: Attribution,
     rules: RuleSet = EVERY_RULE,
     *,
@@ -35,6 +37,7 @@ def advise(
     recorded_as: str = "",
     path: str = "",
     predict: Predict | None = None,
+    slowdown: tuple[float, float, float] | None = None,
 ) -> Advice:
     """Find what costs time, largest first, and sum it up in a sentence.
 
@@ -44,6 +47,7 @@ def advise(
         fleet: What the ranks say together, where the attribution is that of many.
         recorded_as: The format of the trace, which decides how to record more.
         path: Where the trace is, for commands to name it.
+        slowdown: How many times as long steps took while recorded, with its interval, where that was measured.
         predict: Replays the trace without a fault; without it, what is saved is a bound from the fault's own time.
 
     Returns:
@@ -54,12 +58,14 @@ def advise(
     for rule in rules.rules:
         try:
             priced = [price(finding, attribution, predict) for finding in evaluate(rule, attribution, fleet)]
+            priced = [finding and unprofiled(finding, attribution, slowdown) for finding in priced]
+            priced = [finding and promise(finding, attribution) for finding in priced]
         except Exception as error:
             if rule in RULES:  # a mistake of ours is not to be hidden
                 raise
             problems.append(failure(f"rule {rule.code} of a package", error))
         else:
-            found += [(rule, with_command(finding, path)) for finding in priced if finding is not None]
+            found += [(rule, with_command(in_words_of(recorded_as, one), path)) for one in priced if one is not None]
     found.sort(key=lambda pair: (-pair[1].saving_ns, pair[1].rule))
     findings = Table(finding for _, finding in found)
     # A finding that saves nothing says something of the recording or of memory: that is not the news.
@@ -74,7 +80,8 @@ def advise(
     elif recorded_as in AVERAGES:
         verdict = largest_kernel(attribution)
     else:
-        verdict = pronounce(attribution, timeline, symptom, worst)
+        every = {rule.code for rule in RULES} <= {rule.code for rule in rules.rules}
+        verdict = pronounce(attribution, timeline, symptom, worst, recorded_as, every=every)
     return Advice(
         verdict=verdict,
         timeline=timeline.id if timeline else "",

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from perfkit.model.attribution import Attribution, Blame, Timeline
     from perfkit.model.prediction import WhatIf
 
-__all__ = ["LEAST_NS", "LEAST_SHARE", "Loss", "largest_loss", "part_of", "quote", "subject"]
+__all__ = ["LEAST_NS", "LEAST_SHARE", "Loss", "largest_loss", "lost_ns", "part_of", "quote", "subject"]
 
 LEAST_SHARE: Final = 0.01
 """A loss below this part of the window is not worth anybody's time."""
 LEAST_NS: Final = 50_000
 """A loss below this is within what a profiler adds by itself: about a microsecond for each of some tens of records."""
 
+_SET_UP_NS: Final = 10_000_000
+"""An operator that takes so long to launch something, and not in every step, sets something up."""
 _LONGEST_NAME: Final = 100
 _MOST_CULPRITS: Final = 3
 _LEAST_CULPRIT: Final = 0.05
@@ -52,14 +54,21 @@ class Loss(NamedTuple):
     def blame(self) -> list[Blame]:
         """Return the host events that the loss is owed to, the worst first; a step as a whole explains nothing."""
         steps = {step.name for step in self.timeline.steps}
-        return sorted(
-            (
-                row
-                for row in self.attribution.blame
-                if row.timeline == self.timeline.id and row.cause in self.causes and row.event not in steps
-            ),
-            key=lambda row: -row.ns,
-        )
+        rows = [row for row in self.attribution.blame if row.timeline == self.timeline.id and row.event not in steps]
+        return sorted((row for row in rows if cause_of(row, self.timeline) in self.causes), key=lambda row: -row.ns)
+
+    def by_event(self) -> list[Blame]:
+        """Return those of them that have a name, each name once, whatever the thread; the worst first."""
+        found: dict[str, Blame] = {}
+        for row in self.blame():
+            name = row.event or row.where
+            if name in found:
+                one = found[name]
+                thread = row.thread if row.thread == one.thread else ""
+                found[name] = one._replace(ns=one.ns + row.ns, gaps=one.gaps + row.gaps, thread=thread)
+            elif name:
+                found[name] = row
+        return sorted(found.values(), key=lambda row: -row.ns)
 
     def amount(self) -> str:
         """Say how much is lost, and on which timeline where there are several."""
@@ -70,8 +79,7 @@ class Loss(NamedTuple):
 
     def culprits(self) -> tuple[str, ...]:
         """Say which host events the loss is owed to, in one sentence, or none where the trace names no event."""
-        rows = [row for row in self.blame() if row.ns >= _LEAST_CULPRIT * self.ns and (row.event or row.where)]
-        rows = rows[:_MOST_CULPRITS]
+        rows = [row for row in self.by_event() if row.ns >= _LEAST_CULPRIT * self.ns][:_MOST_CULPRITS]
         if not rows:
             return ()
         threads = {row.thread for row in rows}
@@ -123,7 +131,7 @@ class Loss(NamedTuple):
     def _elsewhere(self) -> str:
         """Say what the same causes cost the other timelines."""
         others = [
-            lost_ns(other, self.causes) / other.window_ns
+            loss_of(self.attribution, other, self.causes) / other.window_ns
             for other in self.attribution.timelines
             if other.id != self.timeline.id and other.window_ns
         ]
@@ -145,6 +153,22 @@ def part_of(timeline: Timeline, ns: float) -> str:
     return f"{duration(ns)} of {'the one step' if steps else 'the window'} of {duration(window)} ({share})"
 
 
+def cause_of(row: Blame, timeline: Timeline) -> str:
+    """Return what idle time that a host event is blamed for was lost to: launching, or to set something up before."""
+    steps = len(timeline.steps)
+    once = row.ns >= _SET_UP_NS * row.gaps and (not steps or row.gaps < steps)
+    return "initialization" if once and row.cause == "operator_dispatch" else row.cause
+
+
+def loss_of(attribution: Attribution, timeline: Timeline, causes: Collection[str]) -> int:
+    """Return the time of a timeline that was lost to these causes."""
+    lost, taken = lost_ns(timeline, causes), ("initialization" in causes) - ("operator_dispatch" in causes)
+    if not taken:
+        return lost
+    rows = (row for row in attribution.blame if row.timeline == timeline.id and row.cause == "operator_dispatch")
+    return lost + taken * sum(row.ns for row in rows if cause_of(row, timeline) == "initialization")
+
+
 def lost_ns(timeline: Timeline, causes: Collection[str]) -> int:
     """Return the time of a timeline that idle causes and busy classes of these names own."""
     return sum(timeline.idle.get(cause, 0) + timeline.busy.get(cause, 0) for cause in causes)
@@ -153,7 +177,7 @@ def lost_ns(timeline: Timeline, causes: Collection[str]) -> int:
 def largest_loss(attribution: Attribution, causes: tuple[str, ...], *, least_share: float = LEAST_SHARE) -> Loss | None:
     """Return the loss to these causes on the timeline where it is largest, or None where it is too small to matter."""
     losses = [
-        Loss(attribution, timeline, causes, lost_ns(timeline, causes))
+        Loss(attribution, timeline, causes, loss_of(attribution, timeline, causes))
         for timeline in attribution.timelines
         if timeline.window_ns
     ]

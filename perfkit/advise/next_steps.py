@@ -39,6 +39,7 @@ IN_NSIGHT: Final = Asks(
     "of them is to blame.",
 )
 OTHERS: Final = {
+    "perfkit": Asks(code="Give `--stacks`: this trace does not name the lines of Python to blame."),
     "nsight-systems": IN_NSIGHT,
     "nsight-systems-json": Asks(
         code="Export the report as SQLite (`nsys export --type sqlite`): it says what launched each kernel."

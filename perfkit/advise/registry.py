@@ -114,6 +114,10 @@ def look_up(wanted: str, among: RuleSet) -> Rule:
     by_name = {name: rule for rule in among.rules for name in (rule.code.lower(), rule.name)}
     found = by_name.get(wanted.lower())
     if found is None:
+        meant = [rule.code for rule in among.rules if wanted and rule.code.startswith(wanted.upper())]
+        if meant:
+            message = f"{wanted} stands for several rules: {', '.join(meant)}"
+            raise UsageError(message)
         close = difflib.get_close_matches(wanted.lower(), by_name)
         # Of codes that are equally close, the one that begins with the same letters.
         alike = max(close, key=lambda name: begins_alike(name, wanted.lower()), default="")

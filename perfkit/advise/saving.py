@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from perfkit.advise.loss import LEAST_NS, LEAST_SHARE, part_of, subject
 from perfkit.model.advice import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Literal
 
     from perfkit.model.attribution import Attribution, Timeline
     from perfkit.model.prediction import WhatIf
-    from perfkit.model.signs import Width, Work
+    from perfkit.model.signs import Chain, Width, Work
 
-__all__ = ["Saving", "timelines", "width_of", "work_of"]
+__all__ = ["Saving", "rows_of", "timelines", "together", "width_of", "work_of"]
 
 
 class Saving(NamedTuple):
@@ -53,6 +54,7 @@ class Saving(NamedTuple):
         fix: str,
         safety: Literal["safe", "check", "lossy"],
         what_if: tuple[WhatIf, ...] = (),
+        records: int = 0,
     ) -> Finding:
         """Make the Finding; nothing is saved beyond the window."""
         window = self.timeline.window_ns
@@ -71,7 +73,16 @@ class Saving(NamedTuple):
             safety=safety,
             command="",
             what_if=what_if,
+            records=records,
         )
+
+
+def together(*parts: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Add up what is saved in several ways: what one is off says nothing of the others, so that squares add up."""
+    usual = sum(part[1] for part in parts)
+    least = math.hypot(*(part[1] - part[0] for part in parts))
+    most = math.hypot(*(part[2] - part[1] for part in parts))
+    return usual - least, usual, usual + most
 
 
 def timelines(attribution: Attribution) -> Iterator[Timeline]:
@@ -82,6 +93,11 @@ def timelines(attribution: Attribution) -> Iterator[Timeline]:
 def width_of(attribution: Attribution, timeline: Timeline) -> Width | None:
     """Return what is known of the width of a timeline's work."""
     return next((row for row in attribution.signs.widths if row.timeline == timeline.id), None)
+
+
+def rows_of(chains: Iterable[Chain]) -> tuple[int, ...]:
+    """Return the rows of chains: their operators, and the kernels that those launched."""
+    return tuple(row for chain in chains for rows in (chain.rows, *chain.kernels, *chain.backward) for row in rows)
 
 
 def work_of(attribution: Attribution, timeline: Timeline) -> Work | None:

@@ -81,4 +81,5 @@ def find(
         ),
         fix=fix,
         safety="check",
+        records=sum(row.records for row in rows),
     )

@@ -9,7 +9,7 @@ from perfkit.advise.saving import Saving, timelines
 from perfkit.model.quantity import count, duration
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator, Mapping
 
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution
@@ -18,22 +18,29 @@ if TYPE_CHECKING:
 __all__ = ["find_transfers"]
 
 MOST_NAMED: Final = 2
+WRITTEN_BACK: Final = 1 / 3
+"""What a processor copies stays in its caches, and is written to memory while others run: one in three of the bytes
+that a copy moves, for it reads what is there, and the place where it writes, too."""
 
 
-def find_transfers(
-    attribution: Attribution, kinds: Collection[str], *, code: str, title: str, fix: str
-) -> Iterator[Finding]:
-    """Find copies of these kinds on the timeline that loses most to them."""
+def find_transfers(attribution: Attribution, code: str, words: Mapping[str, tuple[str, str]]) -> Iterator[Finding]:
+    """Find copies on the timeline that loses most to them; ``words`` are title and fix for each kind that is meant."""
     found = []
     for timeline in timelines(attribution):
-        rows = [row for row in attribution.signs.transfers if row.timeline == timeline.id and row.kind in kinds]
+        rows = [row for row in attribution.signs.transfers if row.timeline == timeline.id and row.kind in words]
         time, idle = sum(row.time_ns for row in rows), sum(row.idle_ns for row in rows)
-        saving = Saving(attribution, timeline, time + idle, 0.7 * time, 0.9 * time + idle / 2, time + idle)
+        if timeline.kind == "device":
+            ends = 0.7 * time, 0.9 * time + idle / 2, float(time + idle)
+        else:
+            calling = sum(row.calling_ns for row in rows)
+            ends = 0.8 * time, time + calling / 2, (1 + WRITTEN_BACK) * time + calling
+        saving = Saving(attribution, timeline, time + idle, *ends)
         if saving.matters:
             found.append((saving, rows))
     if not found:
         return
     saving, rows = max(found, key=lambda pair: pair[0].ns)
+    title, fix = words[rows[0].kind]
     yield saving.finding(
         code,
         title,
@@ -41,7 +48,8 @@ def find_transfers(
         evidence=tuple(describe(row) for row in rows[:MOST_NAMED]),
         fix=fix,
         safety="check",
-    )
+        records=sum(row.records for row in rows),
+    )._replace(rows=tuple(row for transfer in rows for row in transfer.rows))
 
 
 def describe(row: Transfer) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from perfkit.attribute.timeline import Reading
     from perfkit.model.attribution import Attribution
+    from perfkit.model.picture import Picture
     from perfkit.model.program import Program
     from perfkit.model.trace import Trace
 
@@ -47,6 +48,12 @@ class Examined(NamedTuple):
     def program(self) -> Program:
         """Say what host and devices did, for a replay."""
         return describe(self.host, self.readings)
+
+    def picture(self, proofs: Sequence[Sequence[int]] = ()) -> Picture:
+        """Make the picture that a page draws; ``proofs`` are the rows to mark for each finding."""
+        from perfkit.attribute.picture import draw
+
+        return draw(self.host, self.places, self.readings, proofs=proofs)
 
     def selection(self) -> Selection:
         """Return what finds the events that a change to the program is about."""

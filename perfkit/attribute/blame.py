@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from perfkit.attribute.host import CODE, Layer, Pieces
-from perfkit.attribute.intervals import Union, distinct, spread
+from perfkit.attribute.intervals import Union, spread
+from perfkit.model.arrays import distinct
 from perfkit.model.attribution import IDLE_CAUSES, Blame, Blocked
 from perfkit.model.table import Table
 from perfkit.model.trace import Category
@@ -124,7 +125,7 @@ def cut_by_line(host: Host, places: Places, pieces: Pieces) -> Pieces:
     thread = host.work.trace.columns["thread"][pieces.row[python]]
     parts = np.ones(len(pieces.start), np.int64)
     found = []
-    for index in np.unique(thread).tolist():
+    for index in distinct(thread).tolist():
         some = python[thread == index]
         nests = [places.annotations(index)[1], places.lines(index)[1]]
         cuts = distinct(np.concatenate([times for nest in nests for times in (nest.start, nest.end)]))
@@ -146,7 +147,7 @@ def python_rows(host: Host, places: Places, pieces: Pieces, held: Ints) -> Ints:
     rows = pieces.row[held].copy()
     python = np.flatnonzero(pieces.cause[held] == CODE["python"])
     thread = host.work.trace.columns["thread"][rows[python]]
-    for index in np.unique(thread).tolist():
+    for index in distinct(thread).tolist():
         some = python[thread == index]
         for kind in ("annotations", "lines"):
             better = places.innermost(kind, index, pieces.start[held[some]])

@@ -10,7 +10,8 @@ import numpy as np
 
 from perfkit.attribute.intervals import spread
 from perfkit.attribute.names import expressions, pattern
-from perfkit.attribute.tokens import backward_time
+from perfkit.attribute.tokens import backward_of
+from perfkit.model.arrays import distinct
 from perfkit.model.signs import Chain
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from perfkit.attribute.scene import Scene
-    from perfkit.attribute.tokens import Tokens
+    from perfkit.attribute.tokens import Behind, Tokens
 
     Ints = NDArray[np.int64]
 
@@ -31,7 +32,8 @@ RUN: Final = re.compile(rb"[prsl](?:[ck]{0,2}[prsl])*")
 APART_NS: Final = 200_000
 """Operators further apart than this on the host have something else between them."""
 MOST_FUSED: Final = 8
-"""Operators that become one: of a longer run, several tensors are made, each of which has to be written."""
+"""Operators that become one: of a longer run, several tensors are made, each of which has to be written. Inductor
+writes a tensor once eight reads have come together in it (`realize_acc_reads_threshold` in its `config.py`)."""
 SHORTEST_RUN: Final = 3
 SHORTEST_NAMED: Final = 2
 LEAST_SHARE: Final = 0.002
@@ -55,7 +57,7 @@ def chains(scene: Scene) -> list[Chain]:
     for thread in scene.threads:
         tokens = scene.tokens(thread)
         if len(tokens.row):
-            backward = backward_time(scene, tokens)
+            backward = backward_of(scene, tokens)
             for runs in search(scene, tokens):
                 found += grouped(scene, tokens, runs, backward)
     return sorted(found, key=lambda chain: -(chain.time_ns - chain.kept_ns + chain.idle_ns))[:MOST]
@@ -94,22 +96,22 @@ def written_out(scene: Scene, tokens: Tokens) -> list[tuple[int, int]]:
     rows, nest = scene.places.operators(tokens.thread)
     name = work.trace.columns["name"][rows[nest.order]]
     inner = np.flatnonzero(work.names.verdicts("operator", "unfused_attention", name) > 0)
-    at = np.unique(tokens.holding(nest.start[inner]))
+    at = distinct(tokens.holding(nest.start[inner]))
     return [(index, index + 1) for index in at[at >= 0].tolist()]
 
 
-def grouped(scene: Scene, tokens: Tokens, runs: Runs, backward: tuple[Ints, Ints]) -> Iterator[Chain]:
+def grouped(scene: Scene, tokens: Tokens, runs: Runs, backward: Behind) -> Iterator[Chain]:
     """Sum the runs of the same operators at the same place."""
     if not len(runs.first):
         return
     strings = scene.host.work.trace.strings
-    total, kept, idle = costs(scene, tokens, runs, backward)
+    total, kept, idle, *rest = costs(scene, tokens, runs, backward)
     moments = tokens.start[runs.first]
     classes, module = scene.classes(tokens.thread, moments)
     key = np.stack((alike(tokens, runs), scene.line_strings(tokens.thread, moments), module))
     _, index, group = np.unique(key, axis=1, return_index=True, return_inverse=True)
     group = group.reshape(-1)
-    sums = [np.bincount(group, some, len(index)).astype(np.int64) for some in (total, kept, idle)]
+    sums = [np.bincount(group, some, len(index)).astype(np.int64) for some in (total, kept, idle, *rest)]
     least = LEAST_SHARE * scene.reading.timeline.window_ns
     for number in np.flatnonzero(sums[0] - sums[1] + sums[2] >= least).tolist():
         mine = np.flatnonzero(group == number)
@@ -135,27 +137,40 @@ def grouped(scene: Scene, tokens: Tokens, runs: Runs, backward: tuple[Ints, Ints
             launches=int(launches),
             rows=tuple(tokens.row[members].tolist()),
             kernels=scene.kernels(tokens.thread, start, end),
+            backward=backward.kernels(scene, first, last) if scene.on_device else (),
+            arithmetic_ns=int(sums[3][number]),
+            calling_ns=int(sums[4][number]),
+            records=int(scene.records(tokens.thread, start, end).sum()),
         )
 
 
-def costs(scene: Scene, tokens: Tokens, runs: Runs, backward: tuple[Ints, Ints]) -> tuple[Ints, Ints, Ints]:
-    """Return what each run takes, what of it stays when it is one operator, and the device's idle time in it."""
+def costs(scene: Scene, tokens: Tokens, runs: Runs, backward: Behind) -> tuple[Ints, ...]:
+    """Return what each run takes, what of it stays when it is one operator, and the device's idle time in it.
+
+    Of a thread that computes also what is arithmetic, and the time to call all operators but the first of each run.
+    """
     member, length = spread(runs.first, runs.last), runs.last - runs.first
     opens = np.cumsum(length) - length
     own = scene.own_time(tokens.thread, tokens.start[member], tokens.end[member])
-    behind = backward[0][member]
+    behind = backward.time[member]
     total = np.add.reduceat(own + behind, opens)
+    computes = (
+        np.zeros(len(member), np.int64) if scene.on_device else arithmetic(scene, tokens, member) * (own + behind)
+    )
+    calling = scene.calling_time(tokens.thread, tokens.start[member])
+    calling[opens] = 0
     if runs.kept is None:
         kept = np.maximum.reduceat(own, opens) + np.maximum.reduceat(behind, opens)
         kept = np.minimum(kept * -(-length // MOST_FUSED), total)
         if not scene.on_device:
-            kept = np.maximum(kept, np.add.reduceat(arithmetic(scene, tokens, member) * (own + behind), opens))
+            kept = np.maximum(kept, np.add.reduceat(computes, opens))
     else:
         stays = np.isin(np.frombuffer(tokens.letters, np.uint8)[member], list(runs.kept))
         kept = np.add.reduceat(np.where(stays, own + behind, 0), opens)
         kept = np.where(length == 1, total // 2, kept)  # a call that holds all of it: about as much is products
     idle = scene.idle_time(tokens.start[runs.first], tokens.end[runs.last - 1])
-    return total, kept, idle + np.add.reduceat(backward[1][member], opens)
+    idle += np.add.reduceat(backward.idle[member], opens)
+    return total, kept, idle, np.add.reduceat(computes, opens), np.add.reduceat(calling, opens)
 
 
 def arithmetic(scene: Scene, tokens: Tokens, member: Ints) -> Ints:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from perfkit.attribute.names import expressions
+from perfkit.model.arrays import distinct
 from perfkit.model.columns import MISSING_INT, MISSING_SMALL
 from perfkit.model.fleet import COLLECTIVE_KINDS, ProcessGroup
 from perfkit.model.trace import Category
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["Labels", "label_runs"]
+__all__ = ["Labels", "label_runs", "said_by", "values"]
 
 KIND: Final = {kind: code for code, kind in enumerate(COLLECTIVE_KINDS)}
 VAGUE: Final = (KIND["unknown"], KIND["send_recv"])
@@ -74,7 +75,7 @@ def launches_by_thread(work: Work, runs: Ints) -> list[tuple[int, Ints, Ints]]:
     linked = np.flatnonzero(call >= 0)
     thread = work.calls.thread[call[linked]] if len(linked) else np.empty(0, np.int32)
     found = []
-    for index in np.unique(thread).tolist():
+    for index in distinct(thread).tolist():
         some = linked[thread == index]
         found.append((index, some, work.calls.start[call[some]]))
     return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from perfkit.attribute.host import CODE, Host
 from perfkit.attribute.mixed import repeated_launches
-from perfkit.model.quantity import percent
+from perfkit.model.quantity import count, duration, percent
 from perfkit.model.trace import Category, Defect
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ IN_PYTORCH: Final = (
 def find_defects(host: Host, readings: Sequence[Reading]) -> tuple[Defect, ...]:
     """Return the defects that show only once activities, launches, steps and threads are put together."""
     counted = [*activity_defects(host), *launch_defects(host), *empty_steps(readings), *silence(host, readings)]
-    return tuple(Defect(kind, count, -1, message) for kind, count, message in counted if count)
+    return tuple(Defect(kind, number, -1, message) for kind, number, message in counted if number)
 
 
 def activity_defects(host: Host) -> Iterator[Counted]:
@@ -73,7 +73,7 @@ def activity_defects(host: Host) -> Iterator[Counted]:
     if not len(activities.row):
         lost = int(calls.launches.sum())
         question, _ = HOW_TO_RECORD.get(host.work.trace.format, IN_PYTORCH)
-        yield "no_device_activity", lost, f"{lost:,} launches but no device activity: {question}"
+        yield "no_device_activity", lost, f"{count(lost, 'launch', 'launches')} but no device activity: {question}"
         return
     order = np.argsort(activities.track, kind="stable")
     track, start, end = activities.track[order], activities.start[order], activities.end[order]
@@ -83,14 +83,15 @@ def activity_defects(host: Host) -> Iterator[Counted]:
     yield (
         "overlapping_activities",
         len(overlaps),
-        f"{len(overlaps):,} activities start before the one before them on their stream ends"
+        f"{count(len(overlaps), 'activity starts', 'activities start')} before the one before on the same stream ends"
         f"{example(host, activities.row[overlaps])}",
     )
     impossible = np.flatnonzero(activities.impossible)
     yield (
         "impossible_duration",
         len(impossible),
-        f"{len(impossible):,} activities end after a synchronization that waited for them: taken as no time at all"
+        f"{count(len(impossible), 'activity ends', 'activities end')} after a synchronization that waited for it: "
+        f"taken as no time at all"
         f"{example(host, activities.row[impossible])}",
     )
 
@@ -105,14 +106,14 @@ def launch_defects(host: Host) -> Iterator[Counted]:
     yield (
         "activities_without_launch",
         len(orphans),
-        f"{len(orphans):,} of {len(activities.row):,} activities have no launch in the recording: "
-        f"they count as busy, the gaps before them as unattributed{example(host, activities.row[orphans])}",
+        f"{len(orphans):,} of {len(activities.row):,} activities without a recorded launch: counted as busy, the gaps "
+        f"before as unattributed{example(host, activities.row[orphans])}",
     )
     repeated = repeated_launches(calls)
     yield (
         "repeated_correlation",
         len(repeated),
-        f"{len(repeated):,} launches bear the correlation of another: activities go to the latest one before them"
+        f"{count(len(repeated), 'launch', 'launches')} with another's correlation: activities go to the latest before"
         f"{example(host, calls.row[repeated])}",
     )
     linked = np.flatnonzero(activities.call >= 0)
@@ -120,15 +121,15 @@ def launch_defects(host: Host) -> Iterator[Counted]:
     yield (
         "activity_before_launch",
         len(early),
-        f"{len(early):,} activities start before their launch: host and device clocks disagree"
+        f"{count(len(early), 'activity', 'activities')} earlier than launched: host and device clocks disagree"
         f"{example(host, activities.row[early])}",
     )
     names = ", ".join(sorted(work.processes[process] for process in work.mixed)[:3])
     yield (
         "shared_process_id",
         len(work.mixed),
-        f"{len(work.mixed):,} process ids stand for several programs, such as ranks merged into one file ({names}): "
-        "give each rank's own trace",
+        f"{count(len(work.mixed), 'process id')} of several programs, as where ranks were merged into one file "
+        f"({names}): give each rank's own trace",
     )
 
 
@@ -146,14 +147,14 @@ def example(host: Host, rows: NDArray[Any]) -> str:
 def empty_steps(readings: Sequence[Reading]) -> Iterator[Counted]:
     """Count the recorded steps that launched nothing on a device that has steps."""
     empty = [(reading.timeline.id, reading.without_work) for reading in readings if reading.without_work]
-    count = sum(len(names) for _, names in empty)
+    number = sum(len(names) for _, names in empty)
     if empty:
         line, names = empty[0]
         yield (
             "steps_without_work",
-            count,
-            f"{count:,} recorded steps launched nothing on their device: they are not counted as steps there, and "
-            f"their time belongs to the next step; first {names[0][:LONGEST_NAME]!r} on {line}",
+            number,
+            f"{count(number, 'recorded step')} launched nothing on the device: not counted as steps there, the time "
+            f"belongs to the next one; first {names[0][:LONGEST_NAME]!r} on {line}",
         )
 
 
@@ -165,7 +166,7 @@ def silence(host: Host, readings: Sequence[Reading]) -> Iterator[Counted]:
         for reading in readings
         if reading.timeline.idle.get(silent, 0) >= max(1, SILENCE_THAT_MATTERS * reading.timeline.window_ns)
     ]
-    count = sum(int(reading.losses.pieces[CODE[silent]]) for reading in lines)
+    number = sum(int(reading.losses.pieces[CODE[silent]]) for reading in lines)
     silent_ns = sum(reading.timeline.idle[silent] for reading in lines)
     window_ns = sum(reading.timeline.window_ns for reading in lines)
     stacks = len(host.work.trace.rows(Category.PYTHON, Category.SAMPLE))
@@ -173,7 +174,7 @@ def silence(host: Host, readings: Sequence[Reading]) -> Iterator[Counted]:
     advice = "it waits for another thread or runs unrecorded code" if stacks else more
     yield (
         "host_events_missing",
-        count,
-        f"at {count:,} moments ({silent_ns / 1e6:.3f} ms, {percent(silent_ns, window_ns)} of the window) the host "
+        number,
+        f"at {count(number, 'moment')} ({duration(silent_ns)}, {percent(silent_ns, window_ns)} of the window) the host "
         f"thread to blame shows no event: {advice}",
     )

@@ -9,6 +9,7 @@ Measurements", 2023): what happened in the rest lies between the least and the m
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import pairwise
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -51,21 +52,28 @@ def measure_energy(log: SensorLog, start_ns: int, end_ns: int, steps: int) -> tu
 def by_counter(
     samples: Sequence[SensorSample], log: SensorLog, start_ns: int, end_ns: int
 ) -> tuple[float, float, float] | None:
-    """Return estimate, least and most in millijoules, by the counter; None where it does not cover the window."""
-    start, end = counted_at(samples, log, start_ns), counted_at(samples, log, end_ns)
-    if start is None or end is None:
+    """Return estimate, least and most in millijoules, by the counter; None where it does not cover the window.
+
+    Nor where it fell meanwhile: it begins at nothing again when the driver is loaded, or when it is full.
+    """
+    first, last = places_at(samples, log, start_ns), places_at(samples, log, end_ns)
+    if first is None or last is None:
         return None
+    counted = [sample.energy_mj for sample in samples[first[0] : last[1] + 1]]
+    if any(later < earlier for earlier, later in pairwise(counted)):
+        return None
+    start, end = ([samples[place].energy_mj for place in places] for places in (first, last))
     low, high = max(0, end[0] - start[1]), end[1] - start[0]
     return min(max((sum(end) - sum(start)) / 2, low), high), low, high
 
 
-def counted_at(samples: Sequence[SensorSample], log: SensorLog, time_ns: int) -> tuple[int, int] | None:
-    """Return the ends of where the true sum of energy lies at a moment."""
+def places_at(samples: Sequence[SensorSample], log: SensorLog, time_ns: int) -> tuple[int, int] | None:
+    """Return the samples between which the true sum of energy lies at a moment."""
     before = bisect_right(samples, time_ns, key=lambda sample: sample.time_ns) - 1
     after = bisect_left(samples, time_ns + log.update_ns, key=lambda sample: sample.time_ns)
     if before < 0 or after >= len(samples):
         return None
-    return samples[before].energy_mj, samples[after].energy_mj
+    return before, after
 
 
 def by_power(

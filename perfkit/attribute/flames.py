@@ -10,6 +10,7 @@ from perfkit.attribute.blame import thread_name
 from perfkit.attribute.forest import Forest, generations
 from perfkit.attribute.intervals import Nest
 from perfkit.attribute.operators import ForwardModules
+from perfkit.model.arrays import distinct
 from perfkit.model.trace import Category
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class Texts:
     def number(self, text: str) -> int:
         """Return the number of a text that is not of the trace."""
         return len(self.strings) + self.others.setdefault(text, len(self.others))
+
+    def of(self, numbers: list[int]) -> tuple[str, ...]:
+        """Return the texts of some numbers."""
+        others, known = list(self.others), len(self.strings)
+        return tuple(self.strings[number] if number < known else others[number - known] for number in numbers)
 
 
 class Planted(NamedTuple):
@@ -104,7 +110,7 @@ class Gardener:
             return frame
         module = self.forward.of(operator[lost])
         columns = self.host.work.trace.columns
-        for other in np.unique(columns["thread"][module[module >= 0]]).tolist():
+        for other in distinct(columns["thread"][module[module >= 0]]).tolist():
             some = np.flatnonzero((module >= 0) & (columns["thread"][module] == other))
             frame[lost[some]] = self.frame_at(other, columns["start"][module[some]])
         return frame
@@ -135,7 +141,7 @@ def flames(
     """Return the flame graphs that a trace can give, small frames included if whole; by line needs recorded stacks."""
     wanted = {step.name for reading in readings for step in reading.timeline.steps}
     wanted |= {name for reading in readings for name in reading.dropped}
-    marked = np.unique(host.work.trace.columns["name"][host.work.trace.rows(Category.ANNOTATION)]).tolist()
+    marked = distinct(host.work.trace.columns["name"][host.work.trace.rows(Category.ANNOTATION)]).tolist()
     steps = frozenset(number for number in marked if texts.strings[number] in wanted)
     found: list[Flame | None] = []
     for by in ("module", "line"):
@@ -167,7 +173,7 @@ def device_time(garden: Gardener, readings: Sequence[Reading]) -> None:
     unknown = np.full(len(inside), -1, np.int64)
     frame = np.where(call < 0, garden.forest.grow(unknown, unknown + 1 + garden.texts.number(NO_LAUNCH)), unknown)
     thread = np.where(call >= 0, calls.thread[call], -1) if len(calls.row) else unknown
-    for index in np.unique(thread[call >= 0]).tolist():
+    for index in distinct(thread[call >= 0]).tolist():
         some = np.flatnonzero((call >= 0) & (thread == index))
         moment = calls.start[call[some]]
         operator = garden.places.innermost("operators", index, moment)

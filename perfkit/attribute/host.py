@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from perfkit.attribute.intervals import Union, distinct, spread
+from perfkit.attribute.intervals import Union, spread
+from perfkit.model.arrays import distinct
 from perfkit.model.attribution import BUSY_CLASSES, IDLE_CAUSES
 from perfkit.model.trace import Category
 
@@ -53,6 +54,14 @@ class Layer(NamedTuple):
         """Merge the intervals of rows given in order of start; the outermost row is the one to blame."""
         union = Union.of(start, end)
         return cls(cause, union.start, union.end, rows[union.first])
+
+    @classmethod
+    def outside(cls, cause: str, start: Ints, end: Ints) -> Layer:
+        """Return all time outside of intervals given in order of start, with nothing to blame; none for none."""
+        union = Union.of(start, end)
+        far = np.full(min(1, len(start)), np.iinfo(np.int64).max // 2)
+        begin, finish = np.concatenate((-far, union.end)), np.concatenate((union.start, far))
+        return cls(cause, begin, finish, np.full(len(begin), -1, np.int64))
 
     def holding(self, times: Ints) -> Ints:
         """Return the position of the interval that holds each time, or -1."""
@@ -227,23 +236,24 @@ class Host:
         layers = [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]
         layers.append(Layer("host_compute", computing.start[long], computing.end[long], computing.row[long]))
         layers.append(Layer("operator_dispatch", computing.start[~long], computing.end[~long], computing.row[~long]))
+        process = int(self.work.process_of_thread[thread])
+        layers.append(self.without_request(process))
         layers += [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in below.items()]
         samples = self.of_thread(thread, Category.SAMPLE)
         sampled = Layer.of("host_code", samples, columns["start"][samples], columns["end"][samples])
-        process = int(self.work.process_of_thread[thread])
-        return [*layers, self.overhead(process), self.without_request(process), sampled]
+        return [*layers, self.overhead(process), sampled]
 
     def _without_request(self, process: int) -> Layer:
         """Return the time in which no marked request was open in a process; nothing where requests are not marked."""
-        trace = self.work.trace
+        rows, columns = self.requests(process), self.work.trace.columns
+        return Layer.outside("no_request", columns["start"][rows], columns["end"][rows])
+
+    def requests(self, process: int) -> Ints:
+        """Return the marks of requests in a process, and of work for them, by start."""
         rows = trace_rows(self.work, Category.ANNOTATION)
         rows = rows[self.work.names.match("host", "request", rows)]
-        rows = rows[self.work.process_of_thread[trace.columns["thread"][rows]] == process]
-        union = Union.of(trace.columns["start"][rows], trace.columns["end"][rows])
-        far = np.iinfo(np.int64).max // 2
-        start = np.concatenate((np.full(min(1, len(rows)), -far), union.end))
-        end = np.concatenate((union.start, np.full(min(1, len(rows)), far)))
-        return Layer("no_request", start, end, np.full(len(start), -1, np.int64))
+        mine: Ints = rows[self.work.process_of_thread[self.work.trace.columns["thread"][rows]] == process]
+        return mine
 
 
 def trace_rows(work: Work, category: Category) -> Ints:

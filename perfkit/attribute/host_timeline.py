@@ -11,6 +11,7 @@ from perfkit.attribute.host import CODE, Host, Layer, Pieces, paint
 from perfkit.attribute.intervals import EMPTY, Union
 from perfkit.attribute.steps import find_marks
 from perfkit.attribute.timeline import Reading, add_by_step, busy_by_class, idle_by_cause, step_table
+from perfkit.attribute.unasked import makes_steps, unasked, without_work
 from perfkit.attribute.worker_time import worker_threads
 from perfkit.model.attribution import IDLE_CAUSES, Timeline
 from perfkit.model.program import StepTimes
@@ -93,8 +94,8 @@ def busiest(host: Host) -> int:
     """Return the thread with most time in operators; where there are none, in samples, then in any events at all.
 
     A thread that makes the steps comes before all others that have operators: one that computes beside it may have more
-    of them while the steps wait for data. To wait in the operating system is not to be busy: a thread that does nothing
-    else comes last. Workers of data loaders are left out: theirs is another timeline.
+    of them while the steps wait for data. To wait in the operating system, or for work, is not to be busy: a thread
+    that does nothing else comes last. Workers of data loaders are left out: theirs is another timeline.
     """
     columns = host.work.trace.columns
 
@@ -102,23 +103,19 @@ def busiest(host: Host) -> int:
         rows = host.of_thread(thread, *categories)
         return Union.of(columns["start"][rows], columns["end"][rows]).total
 
+    def waiting(thread: int) -> int:
+        waits = without_work(host, thread)
+        return int((waits.end - waits.start).sum())
+
     present = [thread for thread in range(len(host.bounds) - 1) if host.bounds[thread] < host.bounds[thread + 1]]
     workers = worker_threads(host.work)
     threads = [thread for thread in present if thread not in workers] or present
     threads = [thread for thread in threads if makes_steps(host, thread)] or threads
-    for categories in ((Category.OPERATOR,), (Category.SAMPLE,), RANGES):
+    for categories in ((Category.OPERATOR,), (Category.SAMPLE,)):
         cover = [total(thread, *categories) for thread in threads]
         if any(cover):
             return threads[int(np.argmax(cover))]
-    return threads[0]
-
-
-def makes_steps(host: Host, thread: int) -> bool:
-    """Tell whether a thread has operators, and marks of steps or an optimizer's."""
-    rows = host.of_thread(thread, Category.ANNOTATION)
-    names = host.work.names
-    marked = names.match("host", "step", rows) | names.match("host", "optimizer", rows)
-    return bool(marked.any()) and len(host.of_thread(thread, Category.OPERATOR)) > 0
+    return max(threads, key=lambda thread: total(thread, *RANGES) - waiting(thread))
 
 
 def bounds(host: Host, thread: int, marks: Marks | None) -> tuple[Ints, tuple[str, ...], tuple[str, ...]]:
@@ -143,12 +140,17 @@ def layers(host: Host, thread: int) -> list[Layer]:
         "compilation": host.compilations(thread),
         "exposed_communication": ranges[host.work.names.match("host", "collective", ranges)],
         "compute": operators,
+    }
+    below = {
         "os_wait": host.of_thread(thread, Category.OS_CALL),
         "python": host.of_thread(thread, Category.PYTHON, Category.ANNOTATION),
         "profiler_overhead": host.of_thread(thread, Category.OVERHEAD),
     }
-    own = [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in rows.items()]
+    own, other = (
+        [Layer.of(cause, some, columns["start"][some], columns["end"][some]) for cause, some in kinds.items()]
+        for kinds in (rows, below)
+    )
     samples = host.of_thread(thread, Category.SAMPLE)
     ran = Layer.of("compute", samples, columns["start"][samples], columns["end"][samples])
     process = int(host.work.process_of_thread[thread])
-    return [*own, host.overhead(process), ran, host.without_request(process)]
+    return [*own, *unasked(host, thread), *other, host.overhead(process), ran]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from perfkit.attribute.host import CODE, Host, Pieces, paint
-from perfkit.attribute.intervals import distinct
+from perfkit.model.arrays import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ def explain_block(host: Host, call: Ints, same_stream: NDArray[np.bool_], gap_st
     found.append(Pieces(until[late], gap_end[late], latency, calls.row[call[late]], late))
     thread = np.full(len(call), -1, np.int64)
     thread[waiting] = calls.thread[call[waiting]]
-    for index in np.unique(thread[waiting]).tolist():
+    for index in distinct(thread[waiting]).tolist():
         some = np.flatnonzero(thread == index)
         found.append(of_thread(host, index, some, gap_start[some], until[some], calls.start[call[some]]))
     order = np.argsort(np.concatenate([pieces.start for pieces in found]), kind="stable")
@@ -86,9 +86,7 @@ def of_thread(host: Host, thread: int, gaps: Ints, start: Ints, end: Ints, launc
     """Explain the parts of gaps in which a launching thread had not yet launched.
 
     A synchronization that was open when the gap began owns the time up to the launch, but for data loading: the
-    device ran dry because
-    the thread waited for it, and what the thread does next could have been done before. A wait in the operating
-    system while no request was open is one for a request.
+    device ran dry because the thread waited for it, and what the thread does next could have been done before.
     """
     waits = host.waits(thread)
     open_wait = waits.holding(start)
@@ -98,7 +96,4 @@ def of_thread(host: Host, thread: int, gaps: Ints, start: Ints, end: Ints, launc
     cause, row = pieces.cause.copy(), pieces.row.copy()
     cause[synchronizing] = CODE["synchronization"]
     row[synchronizing] = waits.row[open_wait[pieces.gap[synchronizing]]]
-    system = np.flatnonzero(cause == CODE["os_wait"])
-    between = host.without_request(int(host.work.process_of_thread[thread])).holding(pieces.start[system]) >= 0
-    cause[system[between]] = CODE["no_request"]
     return Pieces(pieces.start, pieces.end, cause, row, gaps[pieces.gap])

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["EMPTY", "Nest", "Union", "distinct", "sort_by_start", "spread"]
+__all__ = ["EMPTY", "Nest", "Union", "sort_by_start", "spread"]
 
 EMPTY = np.empty(0, np.int64)
 
@@ -30,13 +30,6 @@ def sort_by_start(start: Ints, then: Ints) -> Ints:
         members = order[tied]
         order[tied] = members[np.lexsort((then[members], start[members]))]
     return order
-
-
-def distinct(values: Ints) -> Ints:
-    """Return the distinct values, ascending; faster than ``np.unique`` where most of them differ."""
-    ordered: Ints = np.sort(values)
-    kept: Ints = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
-    return kept
 
 
 def spread(low: Ints, high: Ints) -> Ints:

@@ -109,10 +109,8 @@ def launch_delays(work: Work, readings: Sequence[Reading]) -> Table[LaunchDelay]
         of_process = np.array([name == line.process for name in work.processes])[calls.process]
         in_window = (calls.start >= line.start_ns) & (calls.start < line.end_ns)
         lost = calls.launches & ~calls.with_activity & of_process & in_window
-        middle, high = np.percentile(delay, [50, 90], method="lower")
+        middle, high = np.sort(delay)[[(len(delay) - 1) // 2, int(0.9 * (len(delay) - 1))]].tolist()
         launched = np.zeros(len(calls.row), bool)
         launched[activities.call[linked]] = True
-        found.append(
-            LaunchDelay(line.id, int(launched.sum()), int(lost.sum()), int(middle), int(high), int(delay.max()))
-        )
+        found.append(LaunchDelay(line.id, int(launched.sum()), int(lost.sum()), middle, high, int(delay.max())))
     return Table(found)

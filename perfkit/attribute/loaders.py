@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from perfkit.attribute.intervals import Union
 from perfkit.attribute.names import pattern
+from perfkit.model.arrays import distinct, quantile
 from perfkit.model.signs import Loader
+from perfkit.model.trace import Category
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +25,8 @@ FEWEST: Final = 4
 """Calls from which some can be told to be unlike the others."""
 FAR_LONGER: Final = 4
 LEAST_STALL_NS: Final = 500_000
+LEAST_WORK: Final = 4
+"""A batch is worked on by at least such a part of the operators that the program usually has for one."""
 MOST_READY_NS: Final = 3_000_000
 """To take over a batch that a worker has ready takes no longer, large ones and a profiler of stacks included."""
 
@@ -32,7 +37,7 @@ def loaders(scene: Scene) -> list[Loader]:
     found = []
     for thread in scene.threads:
         rows = scene.within(scene.host.loaders(thread))
-        names = np.unique(columns["name"][rows]).tolist()
+        names = distinct(columns["name"][rows]).tolist()
         found += [loader(scene, thread, rows[columns["name"][rows] == name]) for name in names]
     return sorted(found, key=lambda row: -row.ns)
 
@@ -44,16 +49,23 @@ def loader(scene: Scene, thread: int, rows: Ints) -> Loader:
     start, end = columns["start"][rows], columns["end"][rows]
     took = end - start
     anew, prepared = beginnings(scene, thread, start, end)
-    typical = int(np.median(took[~anew])) if (~anew).any() else int(np.median(took))
-    # The call that finds no more batch takes none over: the next one begins an epoch, with workers that stood still.
-    empty = np.append(False, took[:-1] < typical // FAR_LONGER)
-    stalled = (took > FAR_LONGER * typical) & (took > LEAST_STALL_NS) & ~anew & ~empty
+    # The call that finds no more batch hands none over: the next one begins an epoch, with workers that stood still.
+    last = without_work(scene, thread, start, end)
+    edge = anew | last | np.append(False, last[:-1])
+    inner = took[~edge] if (~edge).any() else took
+    typical = int(np.median(inner))
+    stalled = (took > FAR_LONGER * typical) & (took > LEAST_STALL_NS) & ~edge
     if len(rows) < FEWEST:
         stalled[:] = False
     began = anew & (np.arange(len(rows)) > 0)
-    ready = min(int(np.percentile(took, 10)), MOST_READY_NS) if pattern("loader", "workers").search(name) else 0
-    late = np.where(anew | empty, 0, np.maximum(took - ready, 0))
-    startup = np.where(began, np.maximum(took - typical, 0) + prepared, 0)
+    ready = min(int(quantile(inner, 0.1)), MOST_READY_NS) if pattern("loader", "workers").search(name) else 0
+    idle = idling(scene, thread, start, end)
+    late = np.where(edge, 0, np.maximum(took - ready, 0))
+    if idle.any():
+        late = np.minimum(late, idle)
+    # Ending the workers of an epoch is part of starting others.
+    making = prepared + np.append(0, np.where(last, took, 0)[:-1])
+    startup = np.where(began, np.maximum(took - typical, 0) + making, 0)
     kinds = [kind for kind in ("in_process", "workers") if pattern("loader", kind).search(name)]
     return Loader(
         timeline=scene.id,
@@ -67,10 +79,47 @@ def loader(scene: Scene, thread: int, rows: Ints) -> Loader:
         stalled_ns=int((took - typical)[stalled].sum()),
         period=period(stalled),
         late_ns=int(late.sum()),
+        waited_ns=int(took[~edge].sum()),
         epochs=int(began.sum()),
-        making_ns=int(prepared[began].sum()),
+        making_ns=int(making[began].sum()),
         startup_ns=int(startup.sum()),
+        longer_ns=longer(scene, start[began]),
+        idling_ns=int(idle.sum()),
+        records=int(scene.records(thread, start, end).sum()),
     )
+
+
+def without_work(scene: Scene, thread: int, start: Ints, end: Ints) -> NDArray[np.bool_]:
+    """Mark the calls after which hardly any operator runs before the next: there was no batch."""
+    _, nest = scene.places.operators(thread)
+    outer = nest.start[nest.parent < 0]
+    between = np.searchsorted(outer, np.append(start[1:], scene.high)) - np.searchsorted(outer, end)
+    found: NDArray[np.bool_] = LEAST_WORK * between < np.median(between)
+    found[-1:] = False  # the window may end here
+    return found
+
+
+def longer(scene: Scene, moments: Ints) -> int:
+    """Return by how much the steps around some moments are longer than others usually are."""
+    steps = scene.reading.timeline.steps
+    start, end = (np.array([getattr(step, name) for step in steps], np.int64) for name in ("start_ns", "end_ns"))
+    some = np.zeros(len(start), bool)
+    if len(start):
+        some[np.clip(np.searchsorted(start, moments, "right") - 1, 0, None)] = True
+    if some.all() or not some.any():
+        return 0
+    lengths = end - start
+    return max(int((lengths[some] - np.median(lengths[~some])).sum()), 0)
+
+
+def idling(scene: Scene, thread: int, start: Ints, end: Ints) -> Ints:
+    """Return the time within each call in which the thread is seen to sleep, or to wait for a file or a socket."""
+    host = scene.host
+    columns = host.work.trace.columns
+    rows = scene.within(host.of_thread(thread, Category.PYTHON))
+    rows = rows[host.work.names.match("python", "idling", rows)]
+    waits = Union.of(columns["start"][rows], columns["end"][rows])
+    return waits.covered(end) - waits.covered(start)
 
 
 def makings(scene: Scene, thread: int) -> tuple[Ints, Ints]:

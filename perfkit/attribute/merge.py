@@ -20,9 +20,13 @@ Record = TypeVar("Record", bound=NamedTuple)
 
 
 class Part(NamedTuple):
-    """The attribution of one rank, and what to add to its times to have them on the clock of all."""
+    """The attribution of one rank, or of a process that is none, by name.
 
-    rank: int
+    ``shift_ns`` is what to add to its times to have them on the clock of all.
+    """
+
+    rank: int | None
+    name: str
     attribution: Attribution
     shift_ns: int
 
@@ -34,7 +38,7 @@ def merge(parts: Sequence[Part]) -> Attribution:
         parts: One for each rank, in the order in which their timelines shall stand.
 
     Returns:
-        The timelines of all, their ids and the names of threads with the rank before them; tables of operators,
+        The timelines of all, their ids and the names of threads with the name before them; tables of operators,
         kernels, copies and collectives are summed over the ranks, largest first. The window is the first rank's.
     """
     all_of = [part.attribution for part in parts]
@@ -87,11 +91,12 @@ def _timeline(line: Timeline, part: Part) -> Timeline:
 
 
 def _id(part: Part, timeline: str) -> str:
-    return f"rank{part.rank}:{timeline}" if timeline else ""
+    told = part.rank is None and timeline.startswith(f"{part.name.removeprefix('process ')}/")
+    return timeline if told or not timeline else f"{part.name.replace(' ', '')}:{timeline}"
 
 
 def _thread(part: Part, thread: str) -> str:
-    return f"rank {part.rank}, {thread}"
+    return f"{part.name}, {thread}"
 
 
 def _summed(

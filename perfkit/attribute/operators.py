@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from perfkit.model.arrays import distinct
 from perfkit.model.attribution import Operator
 from perfkit.model.columns import MISSING_INT
 from perfkit.model.table import Table
@@ -55,12 +56,12 @@ def operators(work: Work, places: Places, inside: Ints) -> Table[Operator]:
         block = call[first : first + BLOCK]
         thread, moment = calls.thread[block], calls.start[block]
         operator = np.full(len(block), -1, np.int64)
-        for index in np.unique(thread).tolist():
+        for index in distinct(thread).tolist():
             some = np.flatnonzero(thread == index)
             operator[some] = places.innermost("operators", index, moment[some])
         # Several launches lie in one operator: its own time and its call count once.
-        distinct, once = np.unique(operator, return_index=True)
-        once = once[(distinct >= 0) & ~counted[distinct]]
+        found, once = np.unique(operator, return_index=True)
+        once = once[(found >= 0) & ~counted[found]]
         counted[operator[once]] = True
         new = np.where(operator < 0, 1, 0)
         new[once] = 1
@@ -111,7 +112,7 @@ def tabulate(
     work, places = forward.work, forward.places
     thread, moment = moments
     module, line = np.full(len(operator), -1, np.int64), np.full(len(operator), -1, np.int64)
-    for index in np.unique(thread).tolist():
+    for index in distinct(thread).tolist():
         some = np.flatnonzero(thread == index)
         module[some] = places.innermost("modules", index, moment[some])
         line[some] = places.innermost("lines", index, moment[some])
@@ -141,8 +142,8 @@ def tabulate(
 
 def labels(work: Work, strings: Ints, label: Callable[[str], str]) -> tuple[list[str], Ints]:
     """Turn string indices (-1: none) into distinct labels and the position of each one's label."""
-    distinct, code = np.unique(strings, return_inverse=True)
-    texts = [label(work.trace.strings[index]) for index in distinct.tolist()]
+    found, code = np.unique(strings, return_inverse=True)
+    texts = [label(work.trace.strings[index]) for index in found.tolist()]
     kept = list(dict.fromkeys(texts))
     number = {text: index for index, text in enumerate(kept)}
     return kept, np.array([number[text] for text in texts], np.int64)[code]
@@ -187,7 +188,7 @@ class ForwardModules:
             return answer
         present = np.flatnonzero(operator >= 0)
         thread = columns["thread"][operator[present]]
-        for index in np.unique(thread).tolist():
+        for index in distinct(thread).tolist():
             some, numbered = present[thread == index], self.numbered(index)
             if not len(numbered):
                 continue
@@ -201,7 +202,7 @@ class ForwardModules:
             some, number = some[inside], columns["sequence"][around[inside]]
             forward = self.forward[np.searchsorted(self.known, number)]
             origin = columns["thread"][forward]
-            for other in np.unique(origin).tolist():
+            for other in distinct(origin).tolist():
                 mine = origin == other
                 answer[some[mine]] = self.places.innermost("modules", other, columns["start"][forward[mine]])
         return answer

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from perfkit.attribute.assemble import read_devices
+from perfkit.attribute.assemble import read_timelines
 from perfkit.attribute.flames import Texts, flames
 from perfkit.attribute.host import Host
-from perfkit.attribute.host_timeline import read_host
 from perfkit.attribute.places import Places
 from perfkit.attribute.thin import thin
+from perfkit.attribute.timeline import devices
 from perfkit.attribute.tracks import device_owners, streams, thread_owners, threads
 from perfkit.attribute.work import collect
+from perfkit.model.arrays import distinct
 from perfkit.model.picture import Picture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["depict"]
+__all__ = ["depict", "draw", "of_ranks"]
 
 MOST_ELEMENTS: Final = 24_000
 MOST_THREADS: Final = 12
@@ -49,28 +50,62 @@ def depict(trace: Trace, *, window: Literal["steps", "device-span"] = "steps", w
         The picture; without any event it is empty.
     """
     host = Host(collect(trace))
-    places, texts = Places(host), Texts(host)
+    places = Places(host)
+    readings, _ = read_timelines(host, places, window)
+    return draw(host, places, readings, whole=whole)
+
+
+def draw(
+    host: Host,
+    places: Places,
+    readings: Sequence[Reading],
+    *,
+    whole: bool = False,
+    proofs: Sequence[Sequence[int]] = (),
+) -> Picture:
+    """Make the picture of what was read already; as `depict` otherwise.
+
+    ``proofs`` are the rows that prove each finding: where they are drawn is marked.
+    """
+    texts = Texts(host)
     several = len(host.work.processes) > 1
-    found = read_devices(host, places, window)
-    readings: list[Reading] = [reading for _, reading, _ in found]
     tracks: list[Track] = []
-    for device, reading, _ in found:
+    for device, reading in zip(devices(host.work), readings, strict=False):
         group = reading.timeline.id
         tracks += [device_owners(host, device, reading, group), *streams(host, device, reading, group)]
-    if not found:
-        readings, _ = read_host(host, places, window)
+    if not tracks:
         tracks += [thread_owners(host, reading, reading.timeline.id) for reading in readings]
     hosts, left_out = threads(
         host, None if whole else MOST_THREADS, lambda process: f"process {process}" if several else "host"
     )
     tracks += hosts
+    if whole:
+        tracks = [with_shapes(host, track) for track in tracks]
+    graphs = flames(host, places, texts, readings, whole=whole)
     focus = None if whole else typical(readings)
-    elements = sum(len(track.start) for track in tracks)
-    drawn = tracks if whole else thinned(tracks, focus)
-    kept = [track for track in drawn if len(track.start)]
-    if sum(len(track.start) for track in drawn) == elements:
-        focus = None
-    return picture_of(texts, kept, focus, elements, left_out, flames(host, places, texts, readings, whole=whole))
+    found = compose(tracks, graphs, texts.of, focus=focus, whole=whole, proofs=proofs)
+    return found._replace(threads_left_out=left_out, launches=launches(host) if whole else None)
+
+
+def with_shapes(host: Host, track: Track) -> Track:
+    """Add the shapes of inputs, where they were recorded."""
+    shapes = host.work.trace.columns.get("shapes")
+    none = np.full(len(track.row), -1)
+    return track._replace(
+        shapes=none if shapes is None else np.where(track.row >= 0, np.maximum(shapes[track.row], -1), none)
+    )
+
+
+def launches(host: Host) -> Ints:
+    """Return the rows of each launch call and of what it launched."""
+    activities, calls = host.work.activities, host.work.calls
+    linked = np.flatnonzero(activities.call >= 0)
+    return np.stack((calls.row[activities.call[linked]], activities.row[linked]), axis=1).astype(np.int64)
+
+
+def of_ranks(tracks: Sequence[Track], names: Sequence[str]) -> Picture:
+    """Make the picture of many ranks, of their tracks on one clock."""
+    return compose(tracks, (), lambda used: tuple(names[index] for index in used))
 
 
 def typical(readings: Sequence[Reading]) -> tuple[int, int] | None:
@@ -118,38 +153,60 @@ def thin_some(tracks: Sequence[Track], limit: int, focus: tuple[int, int] | None
                 kind=track.kind[place],
                 name=track.name[place],
                 merged=thin_ones.merged[some],
+                row=track.row[place],
             )
         )
     return answer
 
 
-def picture_of(
-    texts: Texts,
+def compose(
     tracks: Sequence[Track],
-    focus: tuple[int, int] | None,
-    elements: int,
-    left_out: int,
     graphs: Sequence[Flame],
+    texts_of: Callable[[list[int]], tuple[str, ...]],
+    *,
+    focus: tuple[int, int] | None = None,
+    whole: bool = False,
+    proofs: Sequence[Sequence[int]] = (),
 ) -> Picture:
-    """Put a picture together; only the names that are used are kept."""
-    columns = [track.name for track in tracks] + [graph.name for graph in graphs]
-    used = np.unique(np.concatenate([np.empty(0, np.int64), *columns]))
+    """Put a picture together, thinned unless it is to be whole; only the names that are used are kept."""
+    elements = sum(len(track.start) for track in tracks)
+    drawn = list(tracks) if whole else thinned(tracks, focus)
+    pairs = [(before, after) for before, after in zip(tracks, drawn, strict=True) if len(after.start)]
+    kept = [after for _, after in pairs]
+    columns = [track.name for track in kept] + [graph.name for graph in graphs]
+    columns += [track.shapes for track in kept if track.shapes is not None]
+    used = distinct(np.concatenate([np.empty(0, np.int64), *columns]))
     used = used[used >= 0]
-    others = list(texts.others)
-    known = len(texts.strings)
-    names = tuple(texts.strings[index] if index < known else others[index - known] for index in used.tolist())
 
     def renumber(name: Ints) -> Ints:
         return np.where(name >= 0, np.searchsorted(used, name), -1)
 
-    times = [time for track in tracks for time in (int(track.start.min()), int(track.end.max()))]
+    times = [time for track in kept for time in (int(track.start.min()), int(track.end.max()))]
     return Picture(
-        names=names,
+        names=texts_of(used.tolist()),
         start_ns=min(times, default=0),
         end_ns=max(times, default=0),
-        tracks=tuple(track._replace(name=renumber(track.name)) for track in tracks),
-        focus=focus,
+        tracks=tuple(
+            track._replace(name=renumber(track.name), shapes=None if track.shapes is None else renumber(track.shapes))
+            for track in kept
+        ),
+        focus=None if sum(len(track.start) for track in kept) == elements else focus,
         elements=elements,
-        threads_left_out=left_out,
+        threads_left_out=0,
         flames=tuple(graph._replace(name=renumber(graph.name)) for graph in graphs),
+        marks=tuple(marks(pairs, rows) for rows in proofs),
     )
+
+
+def marks(pairs: Sequence[tuple[Track, Track]], rows: Sequence[int]) -> tuple[tuple[int, Ints], ...]:
+    """Return where some rows are drawn: tracks by position, and the elements that show them after thinning."""
+    found = []
+    for place, (before, after) in enumerate(pairs) if len(rows) else ():
+        some = np.flatnonzero(np.isin(before.row, rows))
+        if len(some):
+            origin = int(before.start.min())
+            span = int(before.end.max()) - origin + 1
+            at = after.level * span + after.start - origin
+            moment = before.level[some] * span + before.start[some] - origin
+            found.append((place, distinct(np.searchsorted(at, moment, "right") - 1)))
+    return tuple(found)

@@ -70,6 +70,13 @@ class Places:
         start, end = (self.host.work.trace.columns[name][rows] for name in ("start", "end"))
         return (np.searchsorted(start, times, "right") > np.searchsorted(np.sort(end), times, "right")).astype(np.int64)
 
+    def call_within(self, thread: int, start: int, end: int) -> int:
+        """Return the row of the innermost call in the stacks of a thread that fills most of a stretch, or -1."""
+        rows = self.host.of_thread(thread, Category.PYTHON)
+        begun, ended = (self.host.work.trace.columns[name][rows] for name in ("start", "end"))
+        most = np.flatnonzero(2 * (np.minimum(ended, end) - np.maximum(begun, start)) > end - start)
+        return int(rows[most[-1]]) if len(most) else -1
+
     def line_at(self, thread: int, time: int) -> str:
         """Return the user's Python line around a moment, or an empty string where the trace has no stacks."""
         moment = np.array([time])

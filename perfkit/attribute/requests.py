@@ -87,7 +87,10 @@ def read_requests(trace: Trace) -> RequestTimes:
             mine[mark].append(unit)
     device = Device(host)
     times = Table(measure(mark, some, device, marks) for mark, some in zip(marks, mine, strict=True))
-    return RequestTimes(times, linked if units else "none")
+    happened = np.setdiff1d(np.arange(len(trace)), trace.rows(Category.SPAN))
+    start, end = trace.columns["start"][happened], trace.columns["end"][happened]
+    bounds = (int(start.min()), int(end.max())) if len(happened) else (0, 0)
+    return RequestTimes(times, linked if units else "none", *bounds)
 
 
 def read_marks(host: Host) -> tuple[list[Mark], list[Unit]]:
@@ -108,7 +111,19 @@ def read_marks(host: Host) -> tuple[list[Mark], list[Unit]]:
         Unit(thread[i], start[i], end[i], tuple(place[name] for name in ids[i] if name in place))
         for i in np.flatnonzero(is_work).tolist()
     ]
-    return marks, [unit for unit in units if unit.marks]
+    return marks, closest([unit for unit in units if unit.marks])
+
+
+def closest(units: Sequence[Unit]) -> list[Unit]:
+    """Leave out work that is marked again within itself: the program marks more closely than what gave it a thread."""
+    later: dict[int, Unit] = {}
+    kept = []
+    for unit in reversed(units):
+        within = later.get(unit.thread)
+        later[unit.thread] = unit
+        if within is None or within.marks != unit.marks or within.end > unit.end:
+            kept.append(unit)
+    return kept[::-1]
 
 
 def infer(host: Host, marks: Sequence[Mark]) -> tuple[list[Unit], str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from perfkit.attribute.intervals import Union
 from perfkit.attribute.operators import labels, module_class
 from perfkit.attribute.tokens import tokens_of
+from perfkit.model.arrays import distinct
 from perfkit.model.trace import Category
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 __all__ = ["Scene"]
+
+MOST_CALLING_NS: Final = 50_000
+"""To call an operator takes no longer: what lies between two of them for longer is work of its own."""
 
 
 class Scene:
@@ -53,6 +57,7 @@ class Scene:
         mine = [index for index in np.flatnonzero(busy).tolist() if threads[index].process == reading.timeline.process]
         self.threads = mine if self.on_device else [reading.thread]
         self.launched = functools.cache(self._launched)
+        self.written = functools.cache(self._written)
         self.tokens = functools.cache(functools.partial(tokens_of, self))
 
     def _launched(self, thread: int) -> tuple[Ints, Ints]:
@@ -69,7 +74,7 @@ class Scene:
         linked = inside[activities.call[inside] >= 0]
         call = activities.call[linked]
         sums = np.bincount(call, (activities.end - activities.start)[linked], len(self.host.work.calls.row))
-        launching = np.unique(call)
+        launching = distinct(call)
         return launching, sums[launching].astype(np.int64)
 
     def device_time(self, thread: int, start: Ints, end: Ints) -> tuple[Ints, Ints]:
@@ -79,9 +84,11 @@ class Scene:
         return before[last] - before[first], last - first
 
     def kernels(self, thread: int, start: Ints, end: Ints) -> tuple[tuple[int, ...], ...]:
-        """Return the rows of the kernels launched in each stretch of a thread, in order; nothing on a host thread."""
-        if not self.on_device:
-            return ()
+        """Return the rows of the kernels launched in each stretch of a thread that launched some, in order."""
+        return tuple(rows for rows in self.launches(thread, start, end) if rows) if self.on_device else ()
+
+    def launches(self, thread: int, start: Ints, end: Ints) -> list[tuple[int, ...]]:
+        """Return the rows of the kernels launched in each stretch of a thread."""
         activities, calls = self.host.work.activities, self.host.work.calls
         inside = self.reading.inside
         mine = inside[(activities.call[inside] >= 0) & (activities.category[inside] == Category.KERNEL)]
@@ -90,7 +97,7 @@ class Scene:
         order = np.argsort(begun, kind="stable")
         rows, begun = activities.row[mine[order]], begun[order]
         bounds = zip(np.searchsorted(begun, start).tolist(), np.searchsorted(begun, end).tolist(), strict=True)
-        return tuple(tuple(rows[first:last].tolist()) for first, last in bounds if last > first)
+        return [tuple(rows[first:last].tolist()) for first, last in bounds]
 
     def own_time(self, thread: int, start: Ints, end: Ints) -> Ints:
         """Return what each stretch of a thread costs on the timeline: device work, or the stretch itself."""
@@ -110,6 +117,30 @@ class Scene:
         """When the device was busy."""
         activities, inside = self.host.work.activities, self.reading.inside
         return Union.of(activities.start[inside], activities.end[inside])
+
+    def _written(self, thread: int) -> Ints:
+        """Return when the profiler began to write down each event of a thread that it follows call by call."""
+        rows = self.host.of_thread(thread, Category.OPERATOR, Category.ANNOTATION, Category.PYTHON)
+        starts: Ints = self.host.work.trace.columns["start"][rows]
+        return starts
+
+    def records(self, thread: int, start: Ints, end: Ints) -> Ints:
+        """Return how many events were written down in each stretch of a thread that computes; 0 of a device's."""
+        if self.on_device:
+            return np.zeros(len(start), np.int64)
+        written = self.written(thread)
+        return np.searchsorted(written, end) - np.searchsorted(written, start)
+
+    def calling_time(self, thread: int, start: Ints) -> Ints:
+        """Return the time from the end of the operator before to each of these, on a thread that computes, else 0."""
+        if self.on_device:
+            return np.zeros(len(start), np.int64)
+        _, nest = self.places.operators(thread)
+        outer = nest.parent < 0
+        ends = np.sort(nest.end[outer])
+        place = np.searchsorted(ends, start, "right") - 1
+        apart: Ints = np.where(place >= 0, start - ends[np.maximum(place, 0)], 0) if len(ends) else np.zeros_like(start)
+        return np.minimum(apart, MOST_CALLING_NS)
 
     def within(self, rows: Ints) -> Ints:
         """Return the rows that begin in the host's part of the window."""

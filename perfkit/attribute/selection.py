@@ -10,6 +10,7 @@ import numpy as np
 from perfkit.attribute.blame import cut_by_line, python_rows, thread_name
 from perfkit.attribute.host import CODE, paint
 from perfkit.attribute.intervals import EMPTY, Union
+from perfkit.model.arrays import distinct
 from perfkit.model.program import Spans
 from perfkit.model.trace import Category
 
@@ -61,9 +62,9 @@ class Selection:
         """Return the innermost operators around calls."""
         table = self.host.work.calls
         rows = [EMPTY]
-        for thread in np.unique(table.thread[calls]).tolist():
+        for thread in distinct(table.thread[calls]).tolist():
             times = table.start[calls[table.thread[calls] == thread]]
-            found = np.unique(self.places.innermost("operators", thread, times))
+            found = distinct(self.places.innermost("operators", thread, times))
             rows.append(found[found >= 0])
         return self.outermost(np.concatenate(rows))
 
@@ -71,7 +72,7 @@ class Selection:
         """Return the time of host threads that is owed to an idle cause."""
         columns = self.host.work.trace.columns
         found = [Spans(EMPTY.astype(np.int32), EMPTY, EMPTY, EMPTY)]
-        for thread in np.unique(self.host.work.trace.columns["thread"][self.host.rows]).tolist():
+        for thread in distinct(self.host.work.trace.columns["thread"][self.host.rows]).tolist():
             layers = [layer for layer in self.host.layers(thread) if len(layer.start)]
             mine = self.host.rows[self.host.bounds[thread] : self.host.bounds[thread + 1]]
             low, high = columns["start"][mine].min(keepdims=True), columns["end"][mine].max(keepdims=True)
@@ -105,7 +106,7 @@ class Selection:
         rows = rows[np.lexsort((-columns["end"][rows], columns["start"][rows], columns["thread"][rows]))]
         thread = columns["thread"][rows]
         found = [Spans(EMPTY.astype(np.int32), EMPTY, EMPTY, EMPTY)]
-        for index in np.unique(thread).tolist():
+        for index in distinct(thread).tolist():
             mine = rows[thread == index]
             union = Union.of(columns["start"][mine], columns["end"][mine])
             on = np.full(len(union.start), index, np.int32)
@@ -119,7 +120,8 @@ class Selection:
             found &= np.isin(rows, np.array(which.rows))
         if which.names:
             trace = self.host.work.trace
-            pattern = re.compile("|".join(re.escape(name).replace(r"\*", ".*") for name in which.names), re.DOTALL)
+            texts = "|".join(re.escape(name.removeprefix("void ")).replace(r"\*", ".*") for name in which.names)
+            pattern = re.compile(f"(?:void )?(?:{texts})", re.DOTALL)
             names, number = np.unique(trace.columns["name"][rows], return_inverse=True)
             fits = np.array([pattern.fullmatch(trace.strings[name]) is not None for name in names.tolist()], bool)
             found &= fits[number] if len(names) else found
@@ -130,7 +132,7 @@ class Selection:
         found = np.ones(len(thread), bool)
         if not which.threads and not which.where:
             return found
-        for index in np.unique(thread).tolist():
+        for index in distinct(thread).tolist():
             mine = np.flatnonzero(thread == index)
             if which.threads and thread_name(self.host, index) not in which.threads:
                 found[mine] = False

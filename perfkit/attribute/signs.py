@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perfkit.attribute.chains import chains
+from perfkit.attribute.likeness import likeness
 from perfkit.attribute.loaders import loaders
+from perfkit.attribute.meetings import meetings
 from perfkit.attribute.scene import Scene
 from perfkit.attribute.stretches import stretches
 from perfkit.attribute.transfers import transfers
@@ -38,4 +40,6 @@ def read_signs(host: Host, places: Places, readings: Sequence[Reading]) -> Signs
         widths=Table(width(scene) for scene in scenes),
         works=Table(work_of(scene) for scene in scenes),
         memory=Table(row for scene in scenes if (row := memory(scene)) is not None),
+        likeness=Table(alike for scene in scenes if (alike := likeness(scene)) is not None),
+        meetings=Table(row for scene in scenes for row in meetings(scene)),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from perfkit.model.arrays import distinct
 from perfkit.model.columns import MISSING_INT
 from perfkit.model.trace import Category
 
@@ -28,12 +29,16 @@ NOT_STEPS = re.compile(r"DataLoader|^Optimizer\.|^nccl:|^c10d|CompiledFxGraph|^T
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Host marks of the steps of one process, in order of start; ``source`` says what they were found from."""
+    """Host marks of the steps of one process, in order of start; ``source`` says what they were found from.
+
+    ``thread`` is the one that they are all on, or -1.
+    """
 
     source: str
     names: tuple[str, ...]
     start: Ints
     end: Ints
+    thread: int = -1
 
     def __len__(self) -> int:
         """Return the number of marks."""
@@ -83,7 +88,9 @@ def marks(work: Work, source: str, rows: Ints) -> Marks:
     """Make marks of annotation rows, named by their own names."""
     columns, strings = work.trace.columns, work.trace.strings
     names = tuple(strings[index] for index in columns["name"][rows].tolist())
-    return Marks(source, names, columns["start"][rows], columns["end"][rows])
+    threads = distinct(columns["thread"][rows])
+    thread = int(threads[0]) if len(threads) == 1 else -1
+    return Marks(source, names, columns["start"][rows], columns["end"][rows], thread)
 
 
 def repeated(work: Work, rows: Ints, start: Ints, end: Ints) -> Marks:

@@ -14,7 +14,8 @@ from perfkit.attribute.intervals import Union
 from perfkit.attribute.steps import Marks, device_bounds
 from perfkit.model.attribution import BUSY_CLASSES, IDLE_CAUSES, Confidence, Step, Timeline, WindowKind
 from perfkit.model.columns import MISSING_SMALL
-from perfkit.model.program import StepTimes
+from perfkit.model.program import NO_STEP, StepMarks, StepTimes
+from perfkit.model.quantity import percent
 from perfkit.model.table import Table
 from perfkit.model.trace import Category
 
@@ -41,7 +42,6 @@ __all__ = [
 ENOUGH_LINKED: Final = 0.95
 MUCH_UNATTRIBUTED: Final = 0.05
 MOSTLY: Final = 0.5
-NO_STEP: Final = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ class Bounds(NamedTuple):
     step: Ints
     host: tuple[int, int] | None = None
     without_work: tuple[str, ...] = ()
+    marks: StepMarks | None = None
 
 
 def devices(work: Work) -> list[Device]:
@@ -123,8 +124,13 @@ def window_bounds(work: Work, device: Device, marks: Marks, window: Literal["ste
             only = len(kept) == 1
             place = np.full(len(marks) + 1, NO_STEP)  # the last element is that of no step
             place[kept] = np.arange(len(kept)) - drop
+            told = None
+            if marks.thread >= 0:
+                of = np.where(np.arange(-1, len(marks)) < first, -1, place[np.arange(-1, len(marks))])
+                times = np.append(marks.start, marks.end.max())
+                told = StepMarks(marks.thread, times, np.append(of, NO_STEP))
             step = np.where(before, -1, place[step])
-            return Bounds("steps", edges[drop:], names[drop:], names[:drop], only, step, host, empty)
+            return Bounds("steps", edges[drop:], names[drop:], names[:drop], only, step, host, empty, told)
     edges = np.array([start[0], end.max()])
     return Bounds("device-span", edges, (), (), only_step=False, step=np.zeros(len(mine), np.int64))
 
@@ -191,7 +197,7 @@ def read_device(
     )
     host_window = bounds.host or (low - lead_in, high + lead_out)
     known = bounds.step != NO_STEP
-    times = StepTimes(timeline.id, bounds.edges, -1, mine[known], bounds.step[known])
+    times = StepTimes(timeline.id, bounds.edges, -1, mine[known], bounds.step[known], bounds.marks)
     return Reading(timeline, losses, inside, bounds.dropped, host_window, -1, bounds.without_work, times)
 
 
@@ -275,12 +281,16 @@ def judge(
         (impossible, "low", "some activities have durations that cannot be"),
         (shared, "low", "several programs seem to share one process id: whose launch is whose is a guess"),
         (bounds.only_step, "low", "only one step was recorded, so warm-up cannot be told apart"),
-        (unlinked > 1 - ENOUGH_LINKED, "low", f"{unlinked:.0%} of the activities have no recorded launch"),
+        (
+            unlinked > 1 - ENOUGH_LINKED,
+            "low",
+            f"{percent(unlinked, digits=0)} of the activities have no recorded launch",
+        ),
         (in_graphs > MOSTLY, "low", hidden),
         (
             unattributed > MUCH_UNATTRIBUTED * window_ns,
             "medium",
-            f"{unattributed / max(window_ns, 1):.0%} of the window is unattributed",
+            f"{percent(unattributed, window_ns, digits=0)} of the window is unattributed",
         ),
         (in_graphs > 0, "medium", hidden),
         (bounds.kind != "steps", "medium", "no steps were found, so the window is the device's whole span"),

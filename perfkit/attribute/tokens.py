@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from perfkit.attribute.host import Layer
+from perfkit.attribute.intervals import spread
+from perfkit.model.arrays import distinct
 from perfkit.model.columns import MISSING_INT
 from perfkit.model.trace import Category
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["Tokens", "backward_time", "tokens_of"]
+__all__ = ["Behind", "Tokens", "backward_of", "tokens_of"]
 
 LETTERS: Final = (
     ("matrix", "w"),
@@ -53,6 +55,34 @@ class Tokens(NamedTuple):
         return Layer("", self.start, self.end, self.row).holding(times)
 
 
+class Behind(NamedTuple):
+    """The backward pass of tokens: its time and its idle time for each, and its nodes, by token, then start."""
+
+    time: Ints
+    idle: Ints
+    token: Ints
+    thread: Ints
+    start: Ints
+    end: Ints
+
+    def kernels(self, scene: Scene, first: Ints, last: Ints) -> tuple[tuple[int, ...], ...]:
+        """Return the rows of the kernels that the nodes of each run of tokens ``[first, last)`` launched, in order."""
+        low, high = np.searchsorted(self.token, first), np.searchsorted(self.token, last)
+        some = spread(low, high)
+        run = np.repeat(np.arange(len(first)), high - low)
+        launched: dict[int, list[tuple[int, ...]]] = {}
+        for thread in distinct(self.thread[some]).tolist():
+            mine = some[self.thread[some] == thread]
+            order = np.argsort(self.start[mine], kind="stable")
+            nodes, of = mine[order], run[self.thread[some] == thread][order]
+            for number, rows in zip(
+                of.tolist(), scene.launches(thread, self.start[nodes], self.end[nodes]), strict=True
+            ):
+                launched.setdefault(number, []).append(rows)
+        runs = (tuple(row for rows in launched[number] for row in rows) for number in sorted(launched))
+        return tuple(rows for rows in runs if rows)
+
+
 def tokens_of(scene: Scene, thread: int) -> Tokens:
     """Return the tokens of a thread within the window; what loaders and optimizers do is not among them."""
     host, work = scene.host, scene.host.work
@@ -81,13 +111,14 @@ def tokens_of(scene: Scene, thread: int) -> Tokens:
     return Tokens(thread, rows[at], nest.start[at], nest.end[at], name[at], letter.tobytes())
 
 
-def backward_time(scene: Scene, tokens: Tokens) -> tuple[Ints, Ints]:
-    """Return time and idle time of the backward pass of each token: that of the nodes with its operators' numbers."""
+def backward_of(scene: Scene, tokens: Tokens) -> Behind:
+    """Return the backward pass of each token: the nodes with its operators' numbers."""
     work = scene.host.work
     columns, names = work.trace.columns, work.names
     time, idle = np.zeros(len(tokens.row), np.int64), np.zeros(len(tokens.row), np.int64)
     if "sequence" not in columns or not len(tokens.row):
-        return time, idle
+        none = np.empty(0, np.int64)
+        return Behind(time, idle, none, none, none, none)
     rows = work.trace.rows(Category.OPERATOR)
     rows = rows[columns["sequence"][rows] != MISSING_INT]
     node = names.match("operator", "backward", rows)
@@ -102,7 +133,8 @@ def backward_time(scene: Scene, tokens: Tokens) -> tuple[Ints, Ints]:
     token = tokens.holding(columns["start"][forward[np.searchsorted(number, columns["sequence"][nodes])]])
     nodes, token = nodes[token >= 0], token[token >= 0]
     thread = columns["thread"][nodes]
-    for index in np.unique(thread).tolist():
+    kept = [np.empty((4, 0), np.int64)]
+    for index in distinct(thread).tolist():
         some = np.flatnonzero(thread == index)
         some = some[np.argsort(columns["start"][nodes[some]], kind="stable")]
         start, end = columns["start"][nodes[some]], columns["end"][nodes[some]]
@@ -111,4 +143,6 @@ def backward_time(scene: Scene, tokens: Tokens) -> tuple[Ints, Ints]:
         some, start, end = some[outer], start[outer], end[outer]
         np.add.at(time, token[some], scene.own_time(index, start, end))
         np.add.at(idle, token[some], scene.idle_time(start, end))
-    return time, idle
+        kept.append(np.stack((token[some], np.full(len(some), index), start, end)))
+    found = np.concatenate(kept, axis=1)
+    return Behind(time, idle, *found[:, np.lexsort((found[2], found[0]))])

@@ -13,6 +13,7 @@ from perfkit.attribute.host_timeline import layers
 from perfkit.attribute.idle import explain_gaps
 from perfkit.attribute.intervals import Nest, Union
 from perfkit.attribute.timeline import gaps_between
+from perfkit.model.arrays import distinct
 from perfkit.model.attribution import IDLE_CAUSES
 from perfkit.model.picture import KINDS, Track
 from perfkit.model.trace import Category
@@ -71,10 +72,10 @@ def kinds(categories: NDArray[np.uint8]) -> Ints:
 
 
 def track_of(role: Role, identity: Identity, cells: Sequence[Ints]) -> Track:
-    """Make a track of start, end, level, kind and name."""
-    start, end, level, kind, name = cells
+    """Make a track of start, end, level, kind, name and row."""
+    start, end, level, kind, name, row = cells
     timeline, group, label = identity
-    return Track(role, timeline, group, label, start, end, level, kind, name, np.ones(len(start), np.int64))
+    return Track(role, timeline, group, label, start, end, level, kind, name, np.ones(len(start), np.int64), row)
 
 
 def device_owners(host: Host, device: Device, reading: Reading, group: str) -> Track:
@@ -120,7 +121,8 @@ def owners_track(host: Host, identity: Identity, found: Sequence[Pieces]) -> Tra
     first = np.flatnonzero(opens)
     end = end[np.append(first[1:], len(start))[: len(first)] - 1]
     kind = OWNER_OF_CODE[cause[first]]
-    return track_of("owners", identity, (start[first], end, np.zeros(len(first), np.int64), kind, name[first]))
+    none = np.zeros(len(first), np.int64)
+    return track_of("owners", identity, (start[first], end, none, kind, name[first], none - 1))
 
 
 def streams(host: Host, device: Device, reading: Reading, group: str) -> list[Track]:
@@ -128,24 +130,25 @@ def streams(host: Host, device: Device, reading: Reading, group: str) -> list[Tr
     activities, trace = host.work.activities, host.work.trace
     track = activities.track[device.mine]
     found = []
-    for index in np.unique(track).tolist():
+    for index in distinct(track).tolist():
         mine = device.mine[track == index]
         kind = kinds(activities.category[mine])
         kind[activities.communicates[mine]] = KINDS.index("communication")
         name = np.maximum(activities.name[mine], -1).astype(np.int64)
         identity = Identity(reading.timeline.id, group, trace.threads[index].name or trace.threads[index].key)
-        found.append(nested("stream", identity, (activities.start[mine], activities.end[mine], kind, name)))
+        cells = activities.start[mine], activities.end[mine], kind, name, activities.row[mine]
+        found.append(nested("stream", identity, cells))
     return found
 
 
 def nested(role: Role, identity: Identity, cells: Sequence[Ints]) -> Track:
-    """Return a track of start, end, kind and name, with levels by nesting, ordered by level and start."""
-    start, end, kind, name = cells
+    """Return a track of start, end, kind, name and row, with levels by nesting, ordered by level and start."""
+    start, end, kind, name, row = cells
     nest = Nest(start, end)
     level = levels(nest)
     order = np.lexsort((nest.start, level))
     place = nest.order[order]
-    return track_of(role, identity, (start[place], end[place], level[order], kind[place], name[place]))
+    return track_of(role, identity, (start[place], end[place], level[order], kind[place], name[place], row[place]))
 
 
 def threads(host: Host, most: int | None, group_of: Callable[[str], str]) -> tuple[list[Track], int]:
@@ -179,7 +182,8 @@ def threads(host: Host, most: int | None, group_of: Callable[[str], str]) -> tup
         identity = Identity("", group_of(process), thread_name(host, thread))
         rows = rows_of[thread]
         cells = trace.columns["start"][rows], trace.columns["end"][rows], host_kinds(host, thread, rows)
-        found.append(nested("thread", identity, (*cells, np.maximum(trace.columns["name"][rows], -1).astype(np.int64))))
+        name = np.maximum(trace.columns["name"][rows], -1).astype(np.int64)
+        found.append(nested("thread", identity, (*cells, name, rows)))
     return found, left_out
 
 

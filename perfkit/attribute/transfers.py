@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from perfkit.model.arrays import distinct
 from perfkit.model.signs import Transfer
 from perfkit.model.trace import Category
 
@@ -33,10 +34,12 @@ def transfers(scene: Scene) -> list[Transfer]:
     found = by_kernel(scene)
     for thread in scene.threads:
         tokens = scene.tokens(thread)
-        cast, moved = (names.verdicts("operator", group, tokens.name) > 0 for group in ("cast", "relayout"))
+        groups = ("cast", "relayout", "clone")
+        cast, moved, again = (names.verdicts("operator", group, tokens.name) > 0 for group in groups)
         at = np.flatnonzero((cast | moved) & ~between_memories(scene, thread, tokens.start, tokens.end))
         own = scene.own_time(thread, tokens.start[at], tokens.end[at])
         idle = scene.idle_time(tokens.start[at], tokens.end[at])
+        calling = scene.calling_time(thread, tokens.start[at])
         line = scene.line_strings(thread, tokens.start[at])
         classes, module = scene.classes(thread, tokens.start[at])
         key = np.stack((tokens.name[at].astype(np.int64), line, module))
@@ -49,7 +52,7 @@ def transfers(scene: Scene) -> list[Transfer]:
             found.append(
                 Transfer(
                     timeline=scene.id,
-                    kind="type" if cast[at[worst]] else "layout",
+                    kind="type" if cast[at[worst]] else "copy" if again[at[worst]] else "layout",
                     operator=strings[int(tokens.name[at[worst]])],
                     where=scene.places.line_at(thread, int(tokens.start[at[worst]])),
                     module=classes[int(module[worst])],
@@ -57,6 +60,8 @@ def transfers(scene: Scene) -> list[Transfer]:
                     time_ns=int(total[number]),
                     idle_ns=int(empty[number]),
                     rows=tuple(tokens.row[at[mine]].tolist()),
+                    calling_ns=int(calling[mine].sum()),
+                    records=int(scene.records(thread, tokens.start[at[mine]], tokens.end[at[mine]]).sum()),
                 )
             )
     return sorted(found, key=lambda row: -(row.time_ns + row.idle_ns))
@@ -83,6 +88,6 @@ def between_memories(scene: Scene, thread: int, start: Ints, end: Ints) -> NDArr
     activities, calls = work.activities, work.calls
     copies = np.flatnonzero((activities.category == Category.MEMCPY) & (activities.call >= 0))
     copies = copies[work.names.match("device", "to_or_from_host", activities.row[copies])]
-    call = np.unique(activities.call[copies])
+    call = distinct(activities.call[copies])
     moments = calls.start[call[calls.thread[call] == thread]]
     return np.searchsorted(moments, start) < np.searchsorted(moments, end)

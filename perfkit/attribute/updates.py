@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perfkit.attribute.intervals import Union
+from perfkit.model.arrays import distinct
 from perfkit.model.signs import Update
 from perfkit.model.trace import Category
 
@@ -28,7 +29,7 @@ def updates(scene: Scene) -> list[Update]:
     for thread in scene.threads:
         rows = scene.within(scene.host.of_thread(thread, Category.ANNOTATION))
         rows = rows[work.names.match("host", "update", rows)]
-        names = np.unique(columns["name"][rows]).tolist()
+        names = distinct(columns["name"][rows]).tolist()
         found += [update(scene, thread, rows[columns["name"][rows] == name]) for name in names]
     return sorted(found, key=lambda row: -max(row.host_ns, row.time_ns))
 
@@ -63,4 +64,5 @@ def update(scene: Scene, thread: int, rows: Ints) -> Update:
         widest_ns=int(by_name.max()),
         idle_ns=int(scene.idle_time(union.start, union.end).sum()),
         launches=int(launches),
+        records=int(scene.records(thread, union.start, union.end).sum()),
     )

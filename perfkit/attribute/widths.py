@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from perfkit.attribute.intervals import Union
+from perfkit.model.arrays import distinct, quantile
 from perfkit.model.signs import Memory, Width, Work
 from perfkit.model.trace import Category
 
@@ -19,13 +20,18 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["memory", "width", "work_of"]
+__all__ = ["memory", "recording", "width", "work_of"]
 
 MATRIX: Final = b"wmv"
 LEADING: Final = {"linear": 0, "addmm": 1, "mm": 0, "matmul": 0, "addmv": 1, "conv1d": 0, "conv2d": 0, "conv3d": 0}
 """Which input of an operator has the batch as its first dimension."""
 PROCESSORS: Final = ("numSms", "multiProcessorCount", "numMultiprocessors")
 CAPABILITY: Final = ("computeMajor",)
+FEWEST_RECORDS: Final = 100
+CLOSEST: Final = 0.05
+"""Part of the distances between beginnings that are as close or closer."""
+MOST_RECORD_NS: Final = 1_000
+"""Where events are never close together; `benchmarks.record_cost` measures 250 ns to 1 us."""
 CAPACITY: Final = ("totalGlobalMem", "totalMemory")
 
 
@@ -40,7 +46,9 @@ def width(scene: Scene) -> Width:
     activities, inside = scene.host.work.activities, scene.reading.inside
     graphs = inside[activities.whole_graph[inside]]
     graph_ns = int((activities.end - activities.start)[graphs].sum())
-    return Width(scene.id, processors, capability, kernel_ns, narrow_ns, batch, matrix_ns, *full, gathered_ns, graph_ns)
+    rate = flops_per_s(scene)
+    work = batch, matrix_ns, *full, gathered_ns, graph_ns, rate
+    return Width(scene.id, processors, capability, kernel_ns, narrow_ns, *work)
 
 
 def device_of(scene: Scene) -> Device | None:
@@ -60,7 +68,7 @@ def full_precision(scene: Scene) -> tuple[int, tuple[str, ...]]:
     work = scene.host.work
     activities, inside = work.activities, scene.reading.inside
     some = inside[work.names.match("device", "full_precision_matrix", activities.row[inside])]
-    names = tuple(work.trace.strings[index] for index in np.unique(activities.name[some]).tolist())
+    names = tuple(work.trace.strings[index] for index in distinct(activities.name[some]).tolist())
     return int((activities.end - activities.start)[some].sum()), names
 
 
@@ -140,6 +148,33 @@ def matrix_time(scene: Scene, thread: int) -> int:
     return int(scene.own_time(thread, nest.start[outer], nest.end[outer]).sum())
 
 
+def flops_per_s(scene: Scene) -> float:
+    """Return at which rate a thread that computes multiplies matrices, where their shapes were recorded, else 0."""
+    columns, strings = scene.host.work.trace.columns, scene.host.work.trace.strings
+    if scene.on_device or "shapes" not in columns:
+        return 0.0
+    rows = scene.within(scene.host.of_thread(scene.threads[0], Category.OPERATOR))
+    rows = rows[scene.host.work.names.match("operator", "multiplies", rows)]
+    key = columns["name"][rows].astype(np.int64) * (len(strings) + 1) + columns["shapes"][rows]
+    _, index, code = np.unique(key, return_index=True, return_inverse=True)
+    lasted = np.bincount(code, columns["end"][rows] - columns["start"][rows], len(index))
+    flops, took = 0.0, 0.0
+    for first, calls, ns in zip(rows[index].tolist(), np.bincount(code).tolist(), lasted.tolist(), strict=True):
+        one = flops_of(strings[int(columns["name"][first])], strings[int(columns["shapes"][first])])
+        flops, took = flops + one * calls, took + ns * (one > 0)
+    return flops / took * 1e9 if took else 0.0
+
+
+def flops_of(name: str, shapes: str) -> float:
+    """Return the operations of a product of matrices, two for each multiplication, by its inputs' shapes, or 0."""
+    first = 1 if name.endswith("addmm") else 0
+    try:
+        left, right = json.loads(shapes)[first : first + 2]
+        return max(2.0 * int(left[0]) * int(left[1]) * int(right[1]), 0.0)
+    except (ValueError, TypeError, IndexError, KeyError, OverflowError):
+        return 0.0
+
+
 def leading(name: str, shapes: str) -> int:
     """Return how many rows an operator works on at once, by the shapes of its inputs, or 0."""
     place = LEADING.get(name.rpartition("::")[2])
@@ -172,13 +207,28 @@ def work_of(scene: Scene) -> Work:
     union = Union.of(starts, ends)
     between = np.maximum(union.start[1:] - union.end[:-1], 0)
     open_now = np.arange(1, len(rows) + 1) - np.searchsorted(np.sort(ends), starts, "right")
-    return Work(scene.id, backward, len(rows), union.total, int(between.sum()), int(open_now.max()) if len(rows) else 0)
+    together = int(open_now.max()) if len(rows) else 0
+    return Work(scene.id, backward, len(rows), union.total, int(between.sum()), together, *recording(scene))
+
+
+def recording(scene: Scene) -> tuple[int, int]:
+    """Return how many events of a thread that computes were written down, and what one took, by those closest together.
+
+    Between the beginnings of two events lies one record, and hardly anything else where they are as close as they get.
+    """
+    if scene.on_device:
+        return 0, 0
+    written = scene.written(scene.threads[0])
+    written = written[np.searchsorted(written, scene.low) : np.searchsorted(written, scene.high)]
+    if len(written) < FEWEST_RECORDS:
+        return 0, 0
+    return len(written), min(int(quantile(np.diff(written), CLOSEST)), MOST_RECORD_NS)
 
 
 def tried_again(operator: Ints, freed: NDArray[np.bool_], taken: NDArray[np.bool_]) -> Ints:
     """Return the operators in which memory was asked for, then freed, then asked for again; calls are by start."""
     found = []
-    for one in np.intersect1d(operator[freed], operator[taken]).tolist():
+    for one in sorted(set(operator[freed].tolist()) & set(operator[taken].tolist())):
         mine = operator == one
         asked, given = np.flatnonzero(taken & mine), np.flatnonzero(freed & mine)
         # To free before anything was asked for is how a context is made.

@@ -10,6 +10,7 @@ from perfkit.attribute.intervals import sort_by_start
 from perfkit.attribute.links import Ends, link
 from perfkit.attribute.mixed import mixed_processes
 from perfkit.attribute.names import Names
+from perfkit.model.arrays import distinct
 from perfkit.model.columns import MISSING_INT
 from perfkit.model.program import Activities, Calls
 from perfkit.model.trace import DEVICE_CATEGORIES, Category
@@ -123,7 +124,7 @@ def outlasts_synchronization(names: Names, activities: Activities, calls: Calls)
     """
     waits = np.flatnonzero(names.match("runtime", "device_wide", calls.row))
     found = [np.empty(0, np.int64)]
-    for process in np.unique(calls.process[waits]).tolist():
+    for process in distinct(calls.process[waits]).tolist():
         mine = np.flatnonzero((activities.owner == process) & (activities.call >= 0))
         wait = waits[calls.process[waits] == process]
         if not len(mine) or (activities.device[mine] != activities.device[mine[0]]).any():

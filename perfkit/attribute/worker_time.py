@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perfkit.attribute.intervals import Union
+from perfkit.model.arrays import distinct, quantile
 from perfkit.model.attribution import WorkerTime
 from perfkit.model.trace import Category
 
@@ -28,7 +29,7 @@ def rows_of(work: Work, group: str) -> Ints:
 
 def worker_threads(work: Work) -> set[int]:
     """Return the threads that are workers of data loaders."""
-    return set(np.unique(work.trace.columns["thread"][rows_of(work, "any")]).tolist())
+    return set(distinct(work.trace.columns["thread"][rows_of(work, "any")]).tolist())
 
 
 def worker_time(work: Work) -> WorkerTime | None:
@@ -48,22 +49,29 @@ def worker_time(work: Work) -> WorkerTime | None:
     together = np.array([sample_count(strings[name]) for name in columns["name"][samples].tolist()])
     each = np.repeat(took(samples) / together, together)
     threads = columns["thread"][batches]
-    workers = np.unique(threads).tolist()
-    spans = [batches[threads == worker] for worker in workers]
+    spans = [batches[threads == worker] for worker in distinct(threads).tolist()]
     working = sum(Union.of(columns["start"][rows], columns["end"][rows]).total for rows in spans)
-    present = sum(int(columns["end"][rows].max() - columns["start"][rows].min()) for rows in spans)
-    per_second = len(each) / max(int(took(batches).sum()), 1) * 1e9 * len(workers)
+    came = np.array([columns["start"][rows].min() for rows in spans])
+    went = np.array([columns["end"][rows].max() for rows in spans])
+    present = int((went - came).sum())
+    workers = at_once(came, went)
+    per_second = len(each) / max(int(took(batches).sum()), 1) * 1e9 * workers
     return WorkerTime(
-        workers=len(workers),
+        workers=workers,
         samples=len(each),
         batches=len(batches),
         sample_ns=round(float(each.mean())),
-        sample_p90_ns=round(float(np.percentile(each, 90))),
+        sample_p90_ns=round(quantile(each, 0.9)),
         batch_ns=round(float(took(batches).mean())),
         collate_ns=round(float(took(collations).mean())) if len(collations) else 0,
         working_share=working / max(present, 1),
         samples_per_s=per_second,
     )
+
+
+def at_once(came: Ints, went: Ints) -> int:
+    """Return how many there were at the same time, at most: in each epoch there may be new ones."""
+    return int((np.searchsorted(np.sort(came), came, "right") - np.searchsorted(np.sort(went), came, "right")).max())
 
 
 def sample_count(name: str) -> int:

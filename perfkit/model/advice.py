@@ -29,6 +29,13 @@ class Finding(NamedTuple):
         command: What tests or applies it; empty where nothing does.
         causes: Idle causes and busy classes whose time on the timeline is the evidence, where it is that of whole ones.
         what_if: The program without the fault, for a replay; none where a replay cannot tell.
+        records: Events that a profiler wrote down in the fault's time, on a thread that computes.
+        beyond_ns: What a repair may save at most beyond all that is known to be lost.
+        replayed_ns: What a replay without the fault saves over the window, of which no more than the fault's own time
+            counts; None where there was no replay, and the saving is a bound.
+        assumptions: What that takes for granted; sentences, doubts first.
+        apart: What a profiler took, which is no part of the saving: some words, or nothing.
+        rows: Rows of the trace that prove it, for a picture to mark; none where causes or names do.
     """
 
     rule: str
@@ -45,6 +52,12 @@ class Finding(NamedTuple):
     command: str
     causes: tuple[str, ...] = ()
     what_if: tuple[WhatIf, ...] = ()
+    records: int = 0
+    beyond_ns: int = 0
+    replayed_ns: int | None = None
+    assumptions: tuple[str, ...] = ()
+    apart: str = ""
+    rows: tuple[int, ...] = ()
 
 
 class Advice(NamedTuple):

@@ -49,6 +49,7 @@ IDLE_CAUSES: Final = (
     "python",
     "profiler_overhead",
     "no_request",
+    "no_work",
     "host_code",
     "launch_latency",
     "queued_same_stream",

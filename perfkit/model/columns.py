@@ -23,7 +23,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["COLLECTIVE_FIELDS", "COLUMNS", "DEFAULT_FIELDS", "MEMORY_FIELDS", "MISSING_INT", "MISSING_SMALL", "Column"]
+__all__ = [
+    "COLLECTIVE_FIELDS",
+    "COLUMNS",
+    "DEFAULT_FIELDS",
+    "MEMORY_FIELDS",
+    "MISSING_INT",
+    "MISSING_SMALL",
+    "SIZE_FIELDS",
+    "Column",
+]
 
 Kind = Literal["time", "int", "small", "text", "json", "key"]
 
@@ -112,6 +121,9 @@ DEFAULT_FIELDS: Final = (
 
 MEMORY_FIELDS: Final = ("total_allocated", "total_reserved")
 """The columns read beside DEFAULT_FIELDS where memory is looked at: with them its events become rows."""
+
+SIZE_FIELDS: Final = ("in_elements",)
+"""The columns read beside them to tell, on one rank, collectives that wait from those that move much."""
 
 COLLECTIVE_FIELDS: Final = (
     "group_name",

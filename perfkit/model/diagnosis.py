@@ -66,8 +66,10 @@ class Diagnosis(NamedTuple):
         recording: How the trace came to be; None where that is not known.
         energy: What each device took over the window, where a sensor was read.
         carbon: What turns that into carbon, if it was asked for.
-        picture: What the trace looks like, where that was asked for; None for many ranks.
+        picture: What the trace, or the collectives of many ranks, look like, where that was asked for.
         load: How a service did under load; None where none was put on it.
+        shapes: For each operator how often it was called with which input shapes, where that was asked for and
+            recorded.
     """
 
     trace: TraceSummary
@@ -81,3 +83,4 @@ class Diagnosis(NamedTuple):
     carbon: Carbon | None = None
     picture: Picture | None = None
     load: Load | None = None
+    shapes: Mapping[str, Mapping[str, int]] = MappingProxyType({})

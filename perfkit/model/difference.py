@@ -80,12 +80,16 @@ class Obstacle(NamedTuple):
 
 
 class Bucket(NamedTuple):
-    """One owner of time on both sides; over all buckets ``change_ns`` sums to the change of the unit, exactly."""
+    """One owner of time on both sides; over all buckets ``change_ns`` sums to the change of the unit, exactly.
+
+    ``interval`` bounds its own change, where both sides have several runs.
+    """
 
     name: str
     kind: Literal["busy", "idle"]
     base_ns: int
     head_ns: int
+    interval: Interval | None = None
 
     @property
     def change_ns(self) -> int:

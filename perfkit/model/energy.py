@@ -85,9 +85,16 @@ class Energy(NamedTuple):
 
 
 class Carbon(NamedTuple):
-    """What turns energy into carbon: intensity of the grid in grams of CO2e a kWh, its year and source, and the PUE."""
+    """What turns energy into carbon.
+
+    Attributes:
+        grams_per_kwh: Intensity of the grid in grams of CO2e a kWh.
+        year: Of which year it is; None where that was not given.
+        source: Where it is from; empty where that was not given.
+        pue: Power usage effectiveness: what the building takes for each joule of its computers.
+    """
 
     grams_per_kwh: float
-    year: int
-    source: str
+    year: int | None = None
+    source: str = ""
     pue: float = 1.0

@@ -6,6 +6,7 @@ time. Arrays are int64 unless said otherwise, so a summary can be kept as plain 
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from perfkit.model.attribution import Attribution
     from perfkit.model.diagnosis import TraceSummary
+    from perfkit.model.picture import Track
     from perfkit.model.table import Table
 
     Ints = NDArray[np.int64]
@@ -330,7 +332,7 @@ class Failure(NamedTuple):
 
 
 class Fleet(NamedTuple):
-    """What many ranks say together.
+    """What many ranks say together, or many processes that are no ranks of a job, such as the workers of a service.
 
     Attributes:
         ranks: Each rank, ascending.
@@ -345,6 +347,9 @@ class Fleet(NamedTuple):
         failed: Traces that could not be read.
         unmatched: Runs of collectives in the traces that were not found on the other members.
         notes: What else a reader must know before believing the numbers; sentences.
+        tracks: The collectives of each rank, in the order of ``ranks``, each on the clock of its own trace; their names
+            are indices into COLLECTIVE_KINDS; none unless they were asked for.
+        of: What ``ranks`` are. Processes are numbered in order of path, and known by `RankRow.process`.
     """
 
     ranks: Table[RankRow]
@@ -359,3 +364,12 @@ class Fleet(NamedTuple):
     failed: tuple[Failure, ...]
     unmatched: int
     notes: tuple[str, ...]
+    tracks: tuple[Track, ...] = ()
+    of: Literal["ranks", "processes"] = "ranks"
+
+    def name_of(self, row: RankRow) -> str:
+        """Name a row: ``rank 3``, ``process 4711``, or by its file where several have processes of one number."""
+        if self.of == "ranks":
+            return f"rank {row.rank}"
+        alone = sum(other.process == row.process for other in self.ranks) == 1
+        return f"process {row.process}" if alone else PurePath(row.path).name

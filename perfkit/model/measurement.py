@@ -14,8 +14,8 @@ class Measurement(NamedTuple):
     """How much faster one implementation is than another, both timed in turns.
 
     Attributes:
-        base_ns: Median time of a call of what is replaced.
-        candidate_ns: Median time of a call of the replacement.
+        base_ns: Time of a call of what is replaced, the median of the calmer half of the rounds.
+        candidate_ns: That of the replacement, in the same rounds.
         speedup: Median, over the rounds, of the one divided by the other.
         low: Lower end of its 95 % bootstrap interval.
         high: Upper end.

@@ -16,7 +16,7 @@ class Candidate(NamedTuple):
     """One implementation tried at a site.
 
     Attributes:
-        name: What it is: ``native``, ``compile``, ``kernel``, ``folded``.
+        name: What it is: ``native``, ``compile``, ``kernel``, ``generated``, ``graph``, ``fused``.
         title: What is called, such as ``torch.nn.functional.rms_norm``.
         accepted: Whether it is applied.
         reason: Why, or why not.
@@ -41,15 +41,17 @@ class Candidate(NamedTuple):
 class Site(NamedTuple):
     """Computations of one kind, shape and way of writing, at one or more places of a model.
 
+    The model as a whole is a site, too, of kind ``model``, and the step of its optimizer, ``optimizer``.
+
     Attributes:
         kind: What they compute, such as ``rms_norm``.
         title: The same in a few words, with what was read off: epsilon, casting, scale.
         where: File and line of the last of the operators; empty if not known.
         modules: Paths of the modules they are in.
         calls: How many there are in one call of the model.
-        operators: How many operators one is made of.
+        operators: How many operators one is made of; 0 where they are not counted.
         shapes: Shape and dtype of each tensor that goes in.
-        predicted_ns: What one call would save at most: bytes no longer moved, launches no longer made.
+        predicted_ns: What one call would save: bytes no longer moved, operators no longer called; 0 for unknown.
         chosen: Name of the candidate applied; empty where it was left as it is.
         reason: Why it was left; empty where it was not.
         candidates: What was tried.

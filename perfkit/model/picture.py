@@ -36,15 +36,16 @@ KINDS: Final = (
     "overhead",
     "system",
     "sample",
+    "waiting_for_ranks",
 )
-"""What an element of a track can be; those of a track of owners are owners."""
+"""What an element of a track can be; those of a track of owners are owners, those of a rank communication."""
 
 
 class Track(NamedTuple):
     """A row of the timeline; its elements are ordered by level, then start, and those of a level do not overlap.
 
     Attributes:
-        role: Who owns the time of a timeline, a stream of its device, or a host thread.
+        role: Who owns the time of a timeline, a stream of its device, a host thread, or the collectives of a rank.
         timeline: Id of the Timeline that it belongs to; empty for host threads without one.
         group: What it stands under: the process, or the rank of the process.
         label: What to call it.
@@ -53,10 +54,12 @@ class Track(NamedTuple):
         level: How deep it is nested, 0 for the outermost.
         kind: Index into KINDS.
         name: Its name, or, for an owner, the host event that it is owed to; -1 for none.
-        merged: How many neighbours were made one element to save room; it has the name and kind of the longest.
+        merged: How many neighbours were made one element to save room; it has the name, kind and row of the longest.
+        row: Row of the trace that it shows; -1 for none.
+        shapes: The shapes of its inputs, an index into the names, -1 for none; None where the picture was thinned.
     """
 
-    role: Literal["owners", "stream", "thread"]
+    role: Literal["owners", "stream", "thread", "rank"]
     timeline: str
     group: str
     label: str
@@ -66,6 +69,8 @@ class Track(NamedTuple):
     kind: Ints
     name: Ints
     merged: Ints
+    row: Ints
+    shapes: Ints | None = None
 
 
 class Flame(NamedTuple):
@@ -101,6 +106,9 @@ class Picture(NamedTuple):
         elements: How many elements there were before they were thinned.
         threads_left_out: Host threads that are not shown since others do more.
         flames: The flame graphs that the trace can give.
+        marks: For each finding the elements that prove it, where it names rows: positions of tracks, each with
+            positions of elements.
+        launches: ``[n, 2]``: rows of the call and of the activity of each launch; None where the picture was thinned.
     """
 
     names: tuple[str, ...]
@@ -111,3 +119,5 @@ class Picture(NamedTuple):
     elements: int
     threads_left_out: int
     flames: tuple[Flame, ...]
+    marks: tuple[tuple[tuple[int, Ints], ...], ...] = ()
+    launches: Ints | None = None

@@ -9,7 +9,9 @@ changes below, and hands the change to the `Predict` function that it is given.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+
+from perfkit.model.quantity import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVERYTHING",
+    "FAITHFUL",
+    "FAR",
     "CaptureGraph",
     "Forecast",
     "FuseKernels",
@@ -33,6 +37,8 @@ __all__ = [
     "SpeedUpLoader",
     "WhatIf",
     "Which",
+    "doubts",
+    "reach",
 ]
 
 
@@ -54,11 +60,38 @@ class Which(NamedTuple):
 
 EVERYTHING = Which()
 
+FAITHFUL: Final = 0.95
+"""A replay that reproduces less of the steps is a doubtful one,"""
+FAR: Final = 0.05
+"""and so is a prediction that may be off by more, relative to what comes about, without its interval being wrong."""
+
+
+def reach(predicted: int, low: int, high: int) -> float:
+    """Return how far a prediction is off at the further end of its interval, relative to that end."""
+    return max(abs(predicted - end) / max(end, 1) for end in (low, high))
+
+
+def doubts(fidelity: float, reach: float) -> tuple[str, ...]:
+    """Say why a prediction is a rough one; nothing where it is not."""
+    found = []
+    if fidelity < FAITHFUL:
+        found.append(f"The model reproduces only {percent(fidelity)} of the recorded steps.")
+    if reach > FAR:
+        most = f"up to {percent(reach)}" if reach < 1 else "more than 100 %"
+        found.append(f"The prediction may be {most} off, by what the trace does not show.")
+    if found:
+        found.append("So it is a rough one: more steps, or longer ones, would tell more.")
+    return tuple(found)
+
 
 class OverlapLoader(NamedTuple):
-    """Data is loaded by other processes while the program computes; ``workers`` 0 is as many as keep up."""
+    """Data is loaded by other processes while the program computes; ``workers`` 0 is as many as keep up.
+
+    ``computes`` is the part of its time, at most, in which loading keeps a core busy.
+    """
 
     workers: int = 0
+    computes: float = 1.0
 
 
 class SpeedUpLoader(NamedTuple):
@@ -104,11 +137,13 @@ class FuseKernels(NamedTuple):
         runs: The sets themselves, as rows of the trace, each in order.
         fused_ns: What one fused kernel takes, bytes moved over measured bandwidth; 0 is unknown: then the longest of
             its parts, for parts that read what the one before wrote.
+        fused_ends_ns: What it takes at least and at most, where that is known.
     """
 
     which: Which = EVERYTHING
     runs: tuple[tuple[int, ...], ...] = ()
     fused_ns: int = 0
+    fused_ends_ns: tuple[int, int] | None = None
 
 
 class CaptureGraph(NamedTuple):
@@ -200,6 +235,21 @@ class Prediction(NamedTuple):
     def saving_high_ns(self) -> int:
         """Upper end of the saving's interval."""
         return self.measured_ns - self.low_ns
+
+    @property
+    def reach(self) -> float:
+        """How far the prediction is off at the further end of its interval, relative to that end."""
+        return reach(self.predicted_ns, self.low_ns, self.high_ns)
+
+    @property
+    def rough(self) -> bool:
+        """Whether the trace tells too little: in short windows, what did not show makes much of a difference."""
+        return bool(self.doubts)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why it is rough, in sentences."""
+        return doubts(self.fidelity, self.reach)
 
     @property
     def bottleneck(self) -> str:

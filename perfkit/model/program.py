@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
-__all__ = ["WAITS", "Activities", "Calls", "Program", "Selection", "Spans", "StepTimes"]
+__all__ = ["NO_STEP", "WAITS", "Activities", "Calls", "Program", "Selection", "Spans", "StepMarks", "StepTimes"]
 
 WAITS: Final = ("nothing", "own_copy", "stream", "device")
 """What a call can wait for: the copy that it launched, one stream (or an event on it), or all streams of a device."""
+
+
+NO_STEP: Final = -2
+"""Of what was launched after the last step, and in steps that are not looked at."""
 
 
 class Calls(NamedTuple):
@@ -72,6 +76,21 @@ class Spans(NamedTuple):
         return Spans(self.thread[some], self.start[some], self.end[some], self.row[some])
 
 
+class StepMarks(NamedTuple):
+    """The marks that tell a launch its step.
+
+    Attributes:
+        thread: The host thread that they are on.
+        time: ``[n]``: when they begin, and the end of the last.
+        step: ``[n + 1]``: the step of what is launched before the first of these times, and after each: an index into
+            the steps, -1 for those before them, and ``NO_STEP``.
+    """
+
+    thread: int
+    time: Ints
+    step: Ints
+
+
 class StepTimes(NamedTuple):
     """The steps of one timeline of an Attribution, or its whole window as the only one.
 
@@ -82,6 +101,7 @@ class StepTimes(NamedTuple):
         thread: The host thread of a timeline without device activity; -1 for a device.
         activity: Positions in Activities of those that bound the steps; none for a host thread.
         step: The step of each, -1 for those launched before the first.
+        marks: What says so, if the marks of steps are all on one thread.
     """
 
     timeline: str
@@ -89,6 +109,7 @@ class StepTimes(NamedTuple):
     thread: int
     activity: Ints
     step: Ints
+    marks: StepMarks | None = None
 
 
 class Program(NamedTuple):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "duration", "percent", "rate", "sentence", "size"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["count", "duration", "median", "percent", "rate", "sentence", "size"]
 
 _TIMES = ((1, "ns"), (1_000, "us"), (1_000_000, "ms"), (1_000_000_000, "s"))
 _SIZES = ((1, "B"), (1_000, "kB"), (1_000_000, "MB"), (1_000_000_000, "GB"), (1_000_000_000_000, "TB"))
@@ -55,3 +60,9 @@ def _scaled(value: float, units: tuple[tuple[int, str], ...]) -> str:
     if scale == 1 or abs(scaled) >= 99.95:  # noqa: PLR2004  from here on three digits need no decimal
         return f"{scaled:,.0f} {unit}"
     return f"{scaled:.{2 if abs(scaled) < 9.995 else 1}f} {unit}"  # noqa: PLR2004  two decimals make three digits
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the median of at least one number; to import `statistics` takes longer than to advise on a small trace."""
+    found = sorted(values)
+    return (found[(len(found) - 1) // 2] + found[len(found) // 2]) / 2

@@ -2,7 +2,8 @@
 
 Each row belongs to one timeline and counts what began within its window. Times are integer nanoseconds. ``time_ns`` is
 the time on the timeline: of the device work that was launched, or of the host thread itself where there is no device.
-``rows`` are rows of the trace, for a replay to find the events again.
+``rows`` are rows of the trace, for a replay to find the events again. ``records`` counts the events that a profiler
+wrote down within that time, nested ones too, on a host thread that computes; 0 where a device does.
 """
 
 from __future__ import annotations
@@ -11,7 +12,21 @@ from typing import NamedTuple
 
 from perfkit.model.table import Table
 
-__all__ = ["NO_SIGNS", "Chain", "Loader", "Memory", "Signs", "Stretch", "Transfer", "Update", "Wait", "Width", "Work"]
+__all__ = [
+    "NO_SIGNS",
+    "Chain",
+    "Likeness",
+    "Loader",
+    "Meeting",
+    "Memory",
+    "Signs",
+    "Stretch",
+    "Transfer",
+    "Update",
+    "Wait",
+    "Width",
+    "Work",
+]
 
 
 class Chain(NamedTuple):
@@ -30,6 +45,10 @@ class Chain(NamedTuple):
         launches: Launches, or operators on a host thread.
         rows: Rows of the forward operators.
         kernels: Rows of the kernels that they launched, a run for each time; none on a host thread.
+        arithmetic_ns: Part of ``time_ns`` in which a processor computes rather than moves data; 0 on a device.
+        calling_ns: Time between the operators of a run; 0 on a device.
+        records: See above.
+        backward: Rows of the kernels of their backward pass, a run for each time that has some.
     """
 
     timeline: str
@@ -44,6 +63,10 @@ class Chain(NamedTuple):
     launches: int
     rows: tuple[int, ...]
     kernels: tuple[tuple[int, ...], ...]
+    arithmetic_ns: int = 0
+    calling_ns: int = 0
+    records: int = 0
+    backward: tuple[tuple[int, ...], ...] = ()
 
 
 class Update(NamedTuple):
@@ -63,10 +86,15 @@ class Update(NamedTuple):
     widest_ns: int
     idle_ns: int
     launches: int
+    records: int = 0
 
 
 class Transfer(NamedTuple):
-    """Data copied only to have another layout or type: ``kind`` is ``layout`` or ``type``."""
+    """Data copied only to have another layout or type, or once more.
+
+    ``kind`` is ``layout``, ``library`` (the same, by a kernel of a library), ``type`` or ``copy``. On a host thread
+    that computes, ``calling_ns`` is the time between each and the operator before it.
+    """
 
     timeline: str
     kind: str
@@ -77,6 +105,8 @@ class Transfer(NamedTuple):
     time_ns: int
     idle_ns: int
     rows: tuple[int, ...]
+    calling_ns: int = 0
+    records: int = 0
 
 
 class Wait(NamedTuple):
@@ -120,10 +150,15 @@ class Loader(NamedTuple):
         stalled: Calls that took far longer than the typical one.
         stalled_ns: What they took beyond it.
         period: Every which call stalls, where they do so regularly; else 0.
-        late_ns: Time in all calls beyond what a call takes whose batch is ready, first calls of epochs aside.
+        late_ns: Time in all calls beyond what a call takes whose batch is ready, first calls of epochs aside: at least,
+            for where every batch is late, what a ready one takes does not show. No more than they were seen to idle.
+        waited_ns: Time in all those calls.
         epochs: How often a new iterator was made within the window, and with it its workers.
-        making_ns: What making them took.
+        making_ns: What making them took, and ending those before.
         startup_ns: The same, and what the first batch of each took beyond a typical one.
+        longer_ns: By how much the steps in which they were made are longer than others; 0 where all are such steps.
+        idling_ns: The part of ``ns`` in which the thread was seen to sleep, or to wait for a file or a socket.
+        records: See above.
     """
 
     timeline: str
@@ -137,9 +172,13 @@ class Loader(NamedTuple):
     stalled_ns: int
     period: int
     late_ns: int
+    waited_ns: int
     epochs: int
     making_ns: int
     startup_ns: int
+    longer_ns: int = 0
+    idling_ns: int = 0
+    records: int = 0
 
 
 class Width(NamedTuple):
@@ -157,6 +196,7 @@ class Width(NamedTuple):
         full_precision: The names of those kernels.
         gathering_ns: Time in which gradients were added to those that were there.
         graph_ns: Time of graphs of which only the whole was recorded.
+        flops_per_s: Rate at which a host thread multiplies matrices; 0 of a device, and where shapes were not recorded.
     """
 
     timeline: str
@@ -170,13 +210,15 @@ class Width(NamedTuple):
     full_precision: tuple[str, ...]
     gathering_ns: int
     graph_ns: int
+    flops_per_s: float = 0.0
 
 
 class Work(NamedTuple):
     """What kind of program a process is: whether it ran a backward pass, and how requests came.
 
     ``requests`` counts marked requests, ``request_ns`` is their union, ``waiting_ns`` the time between them,
-    ``together`` the most that were open at once.
+    ``together`` the most that were open at once. ``record_ns`` is what it took to write down an event, where they
+    follow each other most closely.
     """
 
     timeline: str
@@ -185,6 +227,8 @@ class Work(NamedTuple):
     request_ns: int
     waiting_ns: int
     together: int
+    records: int = 0
+    record_ns: int = 0
 
 
 class Memory(NamedTuple):
@@ -217,7 +261,9 @@ class Stretch(NamedTuple):
         operator_ns: Time in them.
         reads: How many of them read a number from a tensor.
         masks: How many of them look for the elements that are not zero.
-        names: Names of the most frequent ones.
+        names: Names of the most frequent ones; where only Python ran, what was called for most of the longest.
+        records: See above.
+        doing: What that call does, where it is known: ``idling``, ``collecting`` garbage, ``print``.
     """
 
     timeline: str
@@ -230,6 +276,50 @@ class Stretch(NamedTuple):
     reads: int
     masks: int
     names: tuple[str, ...]
+    records: int = 0
+    doing: str = ""
+
+
+class Likeness(NamedTuple):
+    """How much the steps of a device are alike, which is what a graph of one of them takes for granted.
+
+    Attributes:
+        timeline: Id of the timeline.
+        steps: Steps that were compared.
+        same_work: Those that run the kernels of the most frequent kind of step, in its order.
+        same_sizes: Those of them that also run them with its grids.
+        compiled: Regions of `torch.compile` that were entered.
+        graphs: Graphs that were launched.
+    """
+
+    timeline: str
+    steps: int
+    same_work: int
+    same_sizes: int
+    compiled: int
+    graphs: int
+
+
+class Meeting(NamedTuple):
+    """Collectives of one name that took far longer than one of as much data, or more, on the same stream.
+
+    Attributes:
+        timeline: Id of the timeline.
+        name: Name of the collective, or of its kernel.
+        calls: How often it ran.
+        late: How often it took more than twice as long as it can.
+        longest_ns: The longest time that one of those took beyond what it can.
+        wait_ns: The time that all of those took beyond it.
+        exposed_ns: The part of it in which nothing computed.
+    """
+
+    timeline: str
+    name: str
+    calls: int
+    late: int
+    longest_ns: int
+    wait_ns: int
+    exposed_ns: int
 
 
 class Signs(NamedTuple):
@@ -244,6 +334,8 @@ class Signs(NamedTuple):
     widths: Table[Width] = Table()
     works: Table[Work] = Table()
     memory: Table[Memory] = Table()
+    likeness: Table[Likeness] = Table()
+    meetings: Table[Meeting] = Table()
 
 
 NO_SIGNS = Signs()

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from perfkit.advise import EVERY_RULE, advise
 from perfkit.attribute import examine
+from perfkit.attribute.shapes import operator_shapes
 from perfkit.errors import NoTimelineError, UsageError
 from perfkit.ingest import choose_among, find, is_folder, load
 from perfkit.ingest.recording import read_recording
 from perfkit.ingest.remote import is_url
-from perfkit.ingest.source import STANDARD_INPUT
-from perfkit.model.columns import DEFAULT_FIELDS, MEMORY_FIELDS
+from perfkit.ingest.source import STANDARD_INPUT, STANDARD_INPUT_LABEL
+from perfkit.model.columns import DEFAULT_FIELDS, MEMORY_FIELDS, SIZE_FIELDS
 from perfkit.model.diagnosis import Diagnosis, TraceSummary
+from perfkit.model.recording import WORK
 from perfkit.model.trace import Trace
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from perfkit.ingest import Found
     from perfkit.model.energy import Energy, SensorLog
     from perfkit.model.prediction import Prediction, WhatIf
+    from perfkit.model.recording import Recording
     from perfkit.pipeline.fleet import Means
     from perfkit.simulate.simulation import Simulation
 
@@ -45,7 +48,9 @@ def diagnose(  # noqa: PLR0913  an option each
     kernels: Sequence[Path] = (),
     rules: RuleSet = EVERY_RULE,
     picture: bool = False,
+    shapes: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
+    recorded_as: str | None = None,
 ) -> Diagnosis:
     """Say where the time of a trace, or of the traces of many ranks, goes, and what follows from it.
 
@@ -58,8 +63,10 @@ def diagnose(  # noqa: PLR0913  an option each
         means: With what to read many traces; None for processes of this machine, and to keep summaries.
         kernels: Reports of Nsight Compute to put beside the trace; those among several sources are put beside it, too.
         rules: What to look for: `perfkit.advise.registry` has those of installed packages, too, and chooses among them.
-        picture: Also make the picture that a page draws, of a single trace.
+        picture: Also make the picture that a page draws.
+        shapes: Also count the shapes of the inputs of operators, of a single trace, for a later comparison.
         progress: Called now and then with the bytes read, and how many there are (None if not known).
+        recorded_as: What made a single trace, for what to do next; None to tell by its format and what lies beside it.
 
     Returns:
         The diagnosis; that of several ranks has a fleet.
@@ -71,7 +78,9 @@ def diagnose(  # noqa: PLR0913  an option each
         UsageError: There is no such rank.
     """
     if isinstance(source, Trace):
-        return beside(of_trace(source, window, rank, rules, picture=picture), kernels)
+        made_by = recorded_as or source.format
+        return beside(of_trace(source, window, rank, rules, made_by, picture=picture, shapes=shapes), kernels)
+    finish_recording(source)
     listed, place = files_at(source)
     found = [file for file in listed if file.holds == "timeline"]
     kernels = [*kernels, *in_order([file.path for file in listed if file.holds == "kernels"], source)]
@@ -80,26 +89,43 @@ def diagnose(  # noqa: PLR0913  an option each
     if len(found) > 1 and rank is None:
         from perfkit.pipeline.fleet import Means, diagnose_fleet
 
-        many = means or Means()
-        fleet = diagnose_fleet(found, place, window=window or "steps", means=many, rules=rules, progress=progress)
+        many, made_by = means or Means(), "perfkit" if recording_at(source) else ""
+        fleet = diagnose_fleet(
+            found,
+            place,
+            window=window or "steps",
+            means=many,
+            rules=rules,
+            recorded_as=recorded_as or made_by,
+            picture=picture,
+            progress=progress,
+        )
         return recorded(beside(fleet, kernels), source)
     chosen: Any = choose_among(found, rank, place).path if found else source
     try:
-        trace = load(chosen, rank=rank, fields=(*DEFAULT_FIELDS, *MEMORY_FIELDS), progress=progress)
+        trace = load(chosen, rank=rank, fields=(*DEFAULT_FIELDS, *MEMORY_FIELDS, *SIZE_FIELDS), progress=progress)
     except NoTimelineError:
         if kernels or not isinstance(chosen, (str, os.PathLike)) or os.fspath(chosen) == STANDARD_INPUT:
             raise
         return of_kernels([chosen], progress)
-    return recorded(beside(of_trace(trace, window, rank, rules, picture=picture), kernels), source)
+    recording = recording_at(source)
+    made_by, slowdown = "perfkit" if recording else trace.format, slowdown_of(recording, trace.path)
+    examined = of_trace(
+        trace, window, rank, rules, recorded_as or made_by, picture=picture, shapes=shapes, slowdown=slowdown
+    )
+    return recorded(beside(examined, kernels), source)
 
 
-def of_trace(
+def of_trace(  # noqa: PLR0913  an option each
     source: Trace,
     window: Literal["steps", "device-span"] | None,
     rank: int | None,
     rules: RuleSet,
+    made_by: str,
     *,
     picture: bool,
+    shapes: bool,
+    slowdown: tuple[float, float, float] | None = None,
 ) -> Diagnosis:
     """Diagnose a trace."""
     if rank is not None and source.rank != rank:
@@ -117,23 +143,46 @@ def of_trace(
 
         return simulation(examined)
 
-    advice = advise(examined.attribution, rules, predict=predict, recorded_as=source.format, path=source.path)
-    diagnosis = Diagnosis(trace=TraceSummary.of(source), attribution=examined.attribution, advice=advice)
-    if not picture:
-        return diagnosis
-    from perfkit.attribute.picture import depict
+    path = STANDARD_INPUT if source.path == STANDARD_INPUT_LABEL else source.path
+    advice = advise(examined.attribution, rules, predict=predict, recorded_as=made_by, path=path, slowdown=slowdown)
+    return Diagnosis(
+        trace=TraceSummary.of(source),
+        attribution=examined.attribution,
+        advice=advice,
+        picture=examined.picture([finding.rows for finding in advice.findings]) if picture else None,
+        shapes=operator_shapes(source) if shapes else {},
+    )
 
-    return diagnosis._replace(picture=depict(source, window=window or "steps"))
+
+def finish_recording(source: Path | BinaryIO | Sequence[Path]) -> None:
+    """Finish the recording that a folder holds, where whoever made it could not."""
+    if isinstance(source, (str, os.PathLike)) and os.path.isdir(os.path.join(source, WORK)):  # noqa: PTH112, PTH118
+        from pathlib import Path as Folder
+
+        from perfkit.record.collect import finish
+
+        finish(Folder(source))
 
 
 def recorded(diagnosis: Diagnosis, source: Path | BinaryIO | Sequence[Path]) -> Diagnosis:
     """Add how the traces came to be, where they are in the folder of a recording."""
-    if not isinstance(source, (str, os.PathLike)) or not is_folder(source) or is_url(os.fspath(source)):
-        return diagnosis
-    recording = read_recording(source)
+    recording = recording_at(source)
     if recording is None:
         return diagnosis
     return diagnosis._replace(recording=recording, energy=energy_of(diagnosis, recording.sensors))
+
+
+def recording_at(source: Path | BinaryIO | Sequence[Path]) -> Recording | None:
+    """Return how the traces of a folder came to be, where `perfkit record` made it."""
+    if not isinstance(source, (str, os.PathLike)) or not is_folder(source) or is_url(os.fspath(source)):
+        return None
+    return read_recording(source)
+
+
+def slowdown_of(recording: Recording | None, path: str) -> tuple[float, float, float] | None:
+    """Return how many times as long the steps of a trace took for being recorded, with its interval, where known."""
+    processes = recording.processes if recording else ()
+    return next((process.slowdown for process in processes if process.trace and path.endswith(process.trace)), None)
 
 
 def energy_of(diagnosis: Diagnosis, sensors: SensorLog) -> tuple[Energy, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal
 
-from perfkit.attribute.shapes import operator_shapes
 from perfkit.compare.diff import diff as compare_runs
 from perfkit.errors import UsageError
 from perfkit.ingest import is_folder, load
@@ -72,12 +71,13 @@ def listed(side: Source | Sequence[Source]) -> Sequence[Source]:
 def read(source: Source, window: Window | None, progress: Progress | None) -> Run:
     """Read one run; the shapes of a trace are read along."""
     if isinstance(source, Diagnosis):
-        return Run(source)
+        return Run(source, source.shapes)
     if not isinstance(source, Trace):
         if is_folder(source):
             return Run(diagnose(source, window=window, progress=progress))
         saved = load_diagnosis(source)
         if saved is not None:
-            return Run(saved)
+            return Run(saved, saved.shapes)
         source = load(source, fields=(*DEFAULT_FIELDS, "shapes"), progress=progress)
-    return Run(diagnose(source, window=window), operator_shapes(source))
+    found = diagnose(source, window=window, shapes=True)
+    return Run(found, found.shapes)

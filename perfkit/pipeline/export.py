@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from perfkit.attribute.picture import depict
-from perfkit.ingest import choose_among, find, is_folder, load
+from perfkit.pipeline.what_if import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,4 @@ def picture(
         UnknownFormatError: It is not a trace.
         UsageError: There is no such rank, or no rank is named where there are several.
     """
-    chosen = path
-    if is_folder(path):
-        traces = [file for file in find(path) if file.holds == "timeline"]
-        chosen = choose_among(traces, rank, path).path
-    return depict(load(chosen, rank=rank, progress=progress), window=window, whole=True)
+    return depict(read(path, rank, progress), window=window, whole=True)

@@ -17,7 +17,7 @@ from perfkit.ingest import load
 from perfkit.ingest.remote import is_url, url_identity
 from perfkit.model.columns import COLLECTIVE_FIELDS, DEFAULT_FIELDS
 from perfkit.model.diagnosis import Diagnosis, TraceSummary
-from perfkit.model.fleet import Failure, RankSummary
+from perfkit.model.fleet import COLLECTIVE_KINDS, Failure, RankSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from perfkit.distribute.outcome import Outcome
     from perfkit.ingest import Found
     from perfkit.model.fleet import Fleet
+    from perfkit.model.picture import Picture
     from perfkit.model.trace import Device
 
     Progress = Callable[[int, int | None], None]
@@ -37,6 +38,8 @@ SMALL_BYTES: Final = 16 << 20
 """Traces that are smaller than this together are read before processes for them would have started."""
 MEMORY_PER_BYTE: Final = 3
 """What reading a trace takes at its peak for each byte of it, at most: measured on traces of 1 to 600 MB."""
+MOST_DRAWN: Final = 256
+"""Ranks that are drawn: a row of twenty pixels each is as much as anybody scrolls."""
 COMPRESSION: Final = 20
 """How much larger a compressed trace is unpacked, at most, of those seen."""
 
@@ -64,13 +67,15 @@ class Task(NamedTuple):
     store: str
 
 
-def diagnose_fleet(
+def diagnose_fleet(  # noqa: PLR0913  an option each
     found: Sequence[Found],
     place: str,
     *,
     window: Literal["steps", "device-span"] = "steps",
     means: Means,
     rules: RuleSet = EVERY_RULE,
+    recorded_as: str = "",
+    picture: bool = False,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Say where the time of each rank goes, who waits for whom, and what follows from it.
@@ -81,6 +86,8 @@ def diagnose_fleet(
         window: As in `perfkit.diagnose`.
         means: With what to read them.
         rules: What to look for.
+        recorded_as: What made the traces, for what to do next, where that is not told by their format.
+        picture: Also make the picture that a page draws.
         progress: Called after each trace with the bytes that were read, and how many there are (None if not known).
 
     Returns:
@@ -110,7 +117,8 @@ def diagnose_fleet(
     if not summaries:
         message = f"none of the {len(failed):,} traces at {place} can be read; the first: {failed[0].message}"
         raise UnreadableTraceError(message)
-    return assemble(summaries, compare(summaries, failed=failed), place, rules)
+    fleet = compare(summaries, failed=failed, picture=picture)
+    return assemble(summaries, fleet, place, rules, recorded_as)
 
 
 def run(tasks: Sequence[Task], traces: Sequence[Found], means: Means) -> Iterator[Outcome[Answer]]:
@@ -162,7 +170,13 @@ def identity(task: Task) -> list[object] | None:
     return [os.path.abspath(task.path), status.st_size, status.st_mtime_ns, status.st_ino, task.window]  # noqa: PTH100
 
 
-def assemble(summaries: Sequence[RankSummary], fleet: Fleet, place: str, rules: RuleSet = EVERY_RULE) -> Diagnosis:
+def assemble(
+    summaries: Sequence[RankSummary],
+    fleet: Fleet,
+    place: str,
+    rules: RuleSet = EVERY_RULE,
+    recorded_as: str = "",
+) -> Diagnosis:
     """Put the attributions of the ranks together, and say what follows."""
     by_place = {(summary.trace.path, summary.process, summary.timeline): summary for summary in summaries}
     chosen = [by_place[row.path, row.process, row.timeline] for row in fleet.ranks]
@@ -170,7 +184,8 @@ def assemble(summaries: Sequence[RankSummary], fleet: Fleet, place: str, rules: 
     parts = []
     for row, clock, summary in zip(fleet.ranks, fleet.clocks, chosen, strict=True):
         shift = 0 if clock.source == "none" else summary.trace.epoch_ns + clock.applied_ns - first
-        parts.append(Part(row.rank, summary.attribution, shift))
+        rank = row.rank if fleet.of == "ranks" else None
+        parts.append(Part(rank, fleet.name_of(row), summary.attribution, shift))
     attribution = merge(parts)
     traces = list({summary.trace.path: summary.trace for summary in chosen}.values())
     trace = TraceSummary(
@@ -184,7 +199,24 @@ def assemble(summaries: Sequence[RankSummary], fleet: Fleet, place: str, rules: 
         events=sum(trace.events for trace in traces),
         defects=merge_defects(defect for trace in traces for defect in trace.defects),
     )
-    return Diagnosis(trace, attribution, advise(attribution, rules, fleet=fleet), fleet)
+    picture = depict(fleet, [part.shift_ns for part in parts]) if fleet.tracks else None
+    fleet = fleet._replace(tracks=())
+    advice = advise(attribution, rules, fleet=fleet, recorded_as=recorded_as)
+    return Diagnosis(trace, attribution, advice, fleet, picture=picture)
+
+
+def depict(fleet: Fleet, shifts: Sequence[int]) -> Picture:
+    """Draw the collectives of the ranks on one clock; of very many ranks the first, and the one that is waited for."""
+    from perfkit.attribute.picture import of_ranks
+
+    late = fleet.straggler.rank if fleet.straggler else None
+    order = sorted(range(len(shifts)), key=lambda at: (fleet.ranks[at].rank != late, at))
+    tracks = [
+        track._replace(start=track.start + shifts[at], end=track.end + shifts[at])
+        for at in sorted(order[:MOST_DRAWN])
+        for track in [fleet.tracks[at]]
+    ]
+    return of_ranks(tracks, COLLECTIVE_KINDS)._replace(threads_left_out=len(shifts) - len(tracks))
 
 
 def hardware(traces: Sequence[TraceSummary]) -> tuple[Device, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CANDIDATES", "optimize"]
 
-CANDIDATES: Final = ("native", "compile", "kernel")
+CANDIDATES: Final = ("native", "compile", "kernel", "generated", "graph", "fused")
 
 
 def optimize(
@@ -27,6 +27,7 @@ def optimize(
     *,
     mode: Literal["train", "infer"],
     candidates: Collection[str] = CANDIDATES,
+    optimizer: torch.optim.Optimizer | None = None,
     measure: Measure | None = None,
 ) -> Optimized:
     """Find places in a model for which there is a faster implementation, and put in what is proved there.
@@ -38,9 +39,15 @@ def optimize(
 
     Args:
         model: The model, on its device and in its dtype; it is changed in place, and in nothing but how it computes.
+            Python state is not put back, though: hooks and plain attributes, such as counters, see the dozens of calls
+            that measure.
         example_inputs: What it is called with: a tensor, a tuple of arguments, or a mapping of keyword arguments.
         mode: ``train`` for forward and backward in training mode, ``infer`` for the forward in evaluation mode.
-        candidates: What to try: ``native`` functions of PyTorch, ``compile`` of the place alone, a ``kernel`` of ours.
+        candidates: What to try: ``native`` functions of PyTorch, ``compile`` of a place alone and of the whole model,
+            a ``kernel`` of ours, one ``generated`` for the place's operators, a CUDA ``graph`` of the whole model, the
+            ``fused`` step of the optimizer.
+        optimizer: What the model is trained with: Adam, AdamW, SGD and Adagrad have a fused step, which is tried on
+            copies of parameters and state, and put into this one where it is proved.
         measure: Measures instead of `perfkit.verify.timing.measure`.
 
     Returns:
@@ -48,26 +55,38 @@ def optimize(
 
     Raises:
         MissingExtraError: torch is not installed.
-        UsageError: There is no such mode or candidate.
+        UsageError: There is no such mode or candidate, or an optimizer where nothing trains; the model is no module, or
+            the inputs are nothing to call it with.
     """
     if mode not in {"train", "infer"} or not set(candidates) <= set(CANDIDATES):
         message = (
             f"mode is {mode!r}, candidates are {sorted(candidates)}: modes are train and infer, candidates {CANDIDATES}"
         )
         raise UsageError(message)
+    if optimizer is not None and mode == "infer":
+        message = "an optimizer was given, and nothing trains: its step is part of mode='train'"
+        raise UsageError(message)
     try:
         import torch
     except ImportError as error:
         raise MissingExtraError("optimize()", "fix") from error
-    from perfkit.fix.choose import Given, choose
+    if not isinstance(model, torch.nn.Module):
+        message = f"the model is of type {type(model).__name__}: pass an instance of torch.nn.Module"
+        raise UsageError(message)
+    from perfkit.fix.choose import choose
+    from perfkit.fix.given import Given
     from perfkit.fix.verdicts import Verdicts
-    from perfkit.verify.numerics import agree
+    from perfkit.verify.numerics import agree, agree_over
 
-    args, kwargs = _called_with(example_inputs, torch)
     verdicts = Verdicts.of_user() if measure is None else Verdicts(None)
-    wanted = frozenset(candidates)
-    given = Given(model, args, kwargs, mode == "train", measure or in_turns, agree, verdicts, wanted)
-    return choose(given, draw)
+    wanted, train = frozenset(candidates), mode == "train"
+
+    def chosen(inputs: Any, optimizer: torch.optim.Optimizer | None = None) -> Optimized:
+        args, kwargs = _called_with(inputs, torch)
+        given = Given(model, args, kwargs, train, measure or in_turns, agree, agree_over, verdicts, wanted, optimizer)
+        return choose(given, draw, chosen)
+
+    return chosen(example_inputs, optimizer)
 
 
 def draw(patch: Patch, form: Literal["text", "markdown", "json"]) -> str:
@@ -83,9 +102,19 @@ def draw(patch: Patch, form: Literal["text", "markdown", "json"]) -> str:
 
 
 def _called_with(example_inputs: Any, torch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return positional and keyword arguments."""
+    """Return positional and keyword arguments.
+
+    Raises:
+        UsageError: The inputs are neither.
+    """
     if torch.is_tensor(example_inputs):
         return (example_inputs,), {}
     if hasattr(example_inputs, "keys"):
         return (), {str(key): example_inputs[key] for key in example_inputs.keys()}  # noqa: SIM118  BatchEncoding
+    if not isinstance(example_inputs, tuple | list):
+        message = (
+            f"example_inputs is of type {type(example_inputs).__name__}: "
+            "pass a tensor, a tuple of arguments, or a mapping of keyword arguments"
+        )
+        raise UsageError(message)
     return tuple(example_inputs), {}

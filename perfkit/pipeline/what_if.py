@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from perfkit.attribute import attribute, examine
 from perfkit.errors import UsageError
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     Path = str | os.PathLike[str]
 
 __all__ = ["simulation", "what_if"]
+
+SAME_STEPS: Final = 0.02
+"""How far the attribution of a changed trace may be from what was predicted, and still be that of the same time."""
 
 
 def simulation(examined: Examined) -> Simulation:
@@ -78,15 +81,19 @@ def read(source: Path | BinaryIO, rank: int | None, progress: Callable[[int, int
     if isinstance(source, (str, os.PathLike)) and is_folder(source):
         found = [file for file in find(source) if file.holds == "timeline"]
         if len(found) > 1 and rank is None:
-            message = f"{os.fspath(source)} has the traces of {len(found)} ranks: say which one, as in --rank 0"
+            known = any(trace.rank is not None for trace in found)
+            which = "say which one, as in --rank 0" if known else "give one of them"
+            message = f"{os.fspath(source)} has the traces of {len(found)} {'ranks' if known else 'processes'}: {which}"
             raise UsageError(message)
         source = choose_among(found, rank, os.fspath(source)).path
     return load(source, rank=rank, progress=progress)
 
 
 def with_buckets(prediction: Prediction, after: Attribution) -> Prediction:
-    """Say who owns the time of a timeline once the changes are made."""
+    """Say who owns the time of a timeline once the changes are made; nobody where its steps come to lie otherwise."""
     for timeline in after.timelines:
         if timeline.id == prediction.timeline:
-            return prediction._replace(buckets={**timeline.busy, **timeline.idle})
+            buckets = {**timeline.busy, **timeline.idle}
+            if abs(sum(buckets.values()) - prediction.predicted_ns) <= SAME_STEPS * prediction.predicted_ns:
+                return prediction._replace(buckets=buckets)
     return prediction

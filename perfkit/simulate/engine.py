@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,13 +12,32 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Numbers = NDArray[np.int32]
 
-__all__ = ["ALWAYS", "NO_EDGE", "Engine", "Twin"]
+__all__ = ["ALWAYS", "LATEST", "NO_EDGE", "Engine", "Incoming", "Twin"]
 
 LATEST: Final = 1 << 61
 ALWAYS: Final = -LATEST
 """Earlier than anything: no bound."""
 NO_EDGE: Final = -(1 << 63)
 """The lag of an edge that is taken out of the graph."""
+
+
+class Incoming(NamedTuple):
+    """Edges by the node that they lead to, nodes in the order of a schedule.
+
+    Attributes:
+        first: ``[nodes + 1]``: the first edge of each node of the order.
+        source: ``[edges]``: the node that each edge comes from; of those that lead backward there is no account.
+        lag: ``[edges]``: how long after its source its target can be, in ns, or NO_EDGE.
+        table: ``[edges]``: the table that the lag is drawn from, being ``lag`` at most; negative for none.
+        behind: ``[edges]``: whether the edge counts only where its source is later than what its target waits for by
+            the edges before it that are not behind. So it is with queues: what finds its stream free does not pause.
+    """
+
+    first: Ints
+    source: Numbers
+    lag: Ints
+    table: Numbers
+    behind: NDArray[np.uint8]
 
 
 class Engine(Protocol):
@@ -39,15 +58,20 @@ class Engine(Protocol):
             target, and one more; and the position of each edge among the sorted ones.
         """
 
-    def replay(self, first: Ints, source: Numbers, lag: Ints, earliest: Ints, own: Ints) -> Ints:
+    def replay(self, edges: Incoming, order: Numbers, earliest: Ints, own: Ints, draws: Ints) -> Ints:
         """Return the time of every node: after all that leads to it, not before ``earliest``, and then ``own`` later.
 
+        A node draws the same in every replay.
+
         Args:
-            first: ``[nodes + 1]``: the first edge of each node, nodes and edges in the order of a schedule.
-            source: ``[edges]``: the place that each edge comes from; of those that lead backward there is no account.
-            lag: ``[edges]``: how long after its source its target can be, in ns, or NO_EDGE.
+            edges: What leads to each node, in the order of a schedule.
+            order: ``[nodes]``: this order.
             earliest: ``[nodes]``: ns.
             own: ``[nodes]``: ns.
+            draws: ``[lanes, tables, size]``: what lags are drawn from, ns; ``size`` is a power of two.
+
+        Returns:
+            ``[nodes, lanes]``, ns.
         """
 
 
@@ -84,18 +108,39 @@ class Twin:
         position[np.argsort(reached, kind="stable")] = np.arange(len(target))
         return np.array(order, np.int32), counts_before(reached, nodes), position
 
-    def replay(self, first: Ints, source: Numbers, lag: Ints, earliest: Ints, own: Ints) -> Ints:
+    def replay(self, edges: Incoming, order: Numbers, earliest: Ints, own: Ints, draws: Ints) -> Ints:
         """Return the time of every node: see `Engine`."""
-        edges = list(zip(source.tolist(), lag.tolist(), strict=True))
-        bounds = first.tolist()
-        time: list[int] = []
-        for place, (ready, after) in enumerate(zip(earliest.tolist(), own.tolist(), strict=True)):
-            latest = bounded(ready)
-            for origin, delay in edges[bounds[place] : bounds[place + 1]]:
-                if delay != NO_EDGE and origin < place:
-                    latest = max(latest, bounded(time[origin] + bounded(delay)))
-            time.append(bounded(latest + bounded(after)))
-        return np.array(time, np.int64)
+        lanes = np.arange(len(draws))
+        incoming = list(zip(*(values.tolist() for values in edges[1:]), strict=True))
+        bounds, ready, after = edges.first.tolist(), earliest.tolist(), own.tolist()
+        time = np.empty((len(own), len(draws)), np.int64)
+        done: set[int] = set()
+        for place, node in enumerate(order.tolist()):
+            latest, free = np.full(len(draws), bounded(ready[node])), np.full(len(draws), -LATEST)
+            for origin, delay, number, waits in incoming[bounds[place] : bounds[place + 1]]:
+                if delay == NO_EDGE or origin not in done:
+                    continue
+                begun, most = time[origin], np.int64(bounded(delay))
+                if number >= 0:
+                    most = np.minimum(most, draws[lanes, number, drawn_at(node, lanes, number, draws.shape[2])])
+                reached = begun + np.clip(most, -LATEST, LATEST)
+                if waits:
+                    free = np.where(begun > latest, np.maximum(free, reached), free)
+                else:
+                    latest = np.maximum(latest, reached)
+            time[node] = np.clip(np.maximum(latest, free) + bounded(after[node]), -LATEST, LATEST)
+            done.add(node)
+        return time
+
+
+def drawn_at(node: int, lanes: Ints, table: int, size: int) -> Ints:
+    """Return where in a table of each lane a node draws, as the compiled module does."""
+    word = np.int64(0xFFFFFFFF)
+    mixed = (node * 0x9E3779B1 + lanes * 0x85EBCA77) & word
+    for shift, factor in ((15, 0x2C1B3C6D), (12, 0x297A2D39)):
+        mixed = ((mixed ^ (mixed >> shift)) * factor) & word
+    found: Ints = ((mixed ^ (mixed >> 15)) + table) & (size - 1)
+    return found
 
 
 def counts_before(values: Numbers, nodes: int) -> Ints:

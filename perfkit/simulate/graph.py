@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from perfkit.simulate.delays import Seen
 from perfkit.simulate.engine import ALWAYS, NO_EDGE
 from perfkit.simulate.handoffs import find_handoffs
+from perfkit.simulate.lags import BEHIND, EXCHANGED, MEDIAN, QUANTILES, measure, measure_devices, usual_lags
 from perfkit.simulate.loaders import find_batches
 from perfkit.simulate.schedule import Schedule
-from perfkit.simulate.streams import Streams, event_links, typical
-from perfkit.simulate.waits import find_waits, wait_times, waiting_calls
+from perfkit.simulate.streams import Streams, event_links
+from perfkit.simulate.waits import crossing_waits, find_waits, waiting_calls
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from perfkit.model.program import Program
+    from perfkit.simulate.delays import Delays, Draws
     from perfkit.simulate.engine import Engine
     from perfkit.simulate.handoffs import Handoffs
     from perfkit.simulate.loaders import Batches
-    from perfkit.simulate.streams import Typical
     from perfkit.simulate.waits import Waits
 
     Ints = NDArray[np.int64]
+    Numbers = NDArray[np.int32]
 
 __all__ = ["Edges", "Graph", "Host", "Parts", "build"]
-
-MEDIAN: Final = 0.5
-QUANTILES: Final = (MEDIAN, 0.1, 0.9)
-EXCHANGED: Final = ("launch", "queue", "event", "wait")
-"""What host and device exchange. Its delays are the model's, where host time and device work are the trace's own."""
 
 START, JOIN, CALL, FORK = range(4)
 """At one time on one thread, what was waited for elsewhere comes first, and what waits for this comes last."""
@@ -64,8 +63,10 @@ class Host(NamedTuple):
 class Parts(NamedTuple):
     """What the graph of a program is made of.
 
-    ``waiting`` marks the calls that wait for something; ``usual`` are delays of devices; ``shared`` are the streams
-    that several threads launch on.
+    ``waiting`` marks the calls that wait for something; ``links`` are pairs of activities on two streams of which the
+    second waits for the first; ``seen`` are the delays of devices that show, and ``usual`` what they usually are;
+    ``shared`` are the streams that several threads launch on, and ``crossing`` the waits for one that another thread
+    launches on.
     """
 
     waiting: NDArray[np.bool_]
@@ -74,8 +75,11 @@ class Parts(NamedTuple):
     handoffs: Handoffs
     batches: Batches
     host: Host
-    usual: Typical
+    links: tuple[Ints, Ints]
+    seen: Seen
+    usual: Delays
     shared: Ints
+    crossing: Ints
 
 
 class Edges:
@@ -99,24 +103,36 @@ class Graph(NamedTuple):
         program: What it was made of.
         parts: What was found in it.
         edges: Edges by kind.
-        target: The targets of all edges, one kind after another.
+        kinds: Where those of each kind are among all.
+        target: The targets of all edges, one kind after another, int32.
+        source: Their sources.
+        behind: Which of them are of a kind of BEHIND, uint8.
         seen: The nodes by the time at which they were recorded, int32.
         schedule: An order that suits all edges.
         earliest: By node: where it is if nothing leads to it, ns.
         own: By node: how long its activity takes, ns.
-        lags: By kind, three times: delays that did not show taken to be usual, as short and as long as one in ten.
-            And a fourth time, with all delays between host and device taken to be usual.
+        anchored: The nodes that are never before ``earliest``.
+        lags: Of all edges, three times: delays of the host that did not show taken to be usual, as short and as long
+            as one in ten. And a fourth time, with all delays between host and device taken to be usual.
+        tables: Of all edges: the table of ``draws`` that a delay of a device that did not show is drawn from, or -1.
+        draws: What these may have been.
     """
 
     program: Program
     parts: Parts
     edges: dict[str, Edges]
-    target: Ints
-    seen: NDArray[np.int32]
+    kinds: dict[str, slice]
+    target: Numbers
+    source: Numbers
+    behind: NDArray[np.uint8]
+    seen: Numbers
     schedule: Schedule
     earliest: Ints
     own: Ints
-    lags: list[dict[str, Ints]]
+    anchored: Ints
+    lags: list[Ints]
+    tables: Numbers
+    draws: Draws
 
     def activity_nodes(self, activities: Ints) -> Ints:
         """Return the nodes of activities."""
@@ -131,14 +147,45 @@ def build(program: Program, engine: Engine) -> Graph:
     own = np.zeros(parts.host.nodes + len(activities.row) + len(batches.arrived), np.int64)
     own[parts.host.nodes :][: len(activities.row)] = activities.end - activities.start
     time = np.concatenate((parts.host.time, activities.end, batches.arrived))
-    source, target = (np.concatenate([getattr(e, end) for e in edges.values()]) for end in ("source", "target"))
+    count = [len(some) for some in edges.values()]
+    bounds = np.cumsum([0, *count]).tolist()
+    kinds = {kind: slice(*ends) for kind, ends in zip(edges, itertools.pairwise(bounds), strict=True)}
+    behind = np.repeat([kind in BEHIND for kind in edges], count).astype(np.uint8)
+    source, target = (
+        np.concatenate([getattr(some, end) for some in edges.values()]).astype(np.int32) for end in ("source", "target")
+    )
     seen = np.argsort(time, kind="stable").astype(np.int32)
     earliest = time - own
     earliest[len(time) - len(batches.late) :] = ALWAYS
-    lags = [measure(program, parts, edges, time, own, quantile) for quantile in QUANTILES]
+    draws = parts.seen.draws(len(time))
+    devices, drawn, anchored = measure_devices(program, parts, edges, draws, time, own)
+    lags = [measure(program, parts, edges, time, own, quantile) | devices for quantile in QUANTILES]
     lags.append(lags[0] | {kind: usual_lags(program, parts, edges, MEDIAN)[kind] for kind in EXCHANGED})
+    lags[-1]["queue"][devices["queue"] == NO_EDGE] = NO_EDGE
+    for kind in BEHIND:  # what nobody is known to have launched began when it did
+        unknown = activities.call[edges[kind].target - parts.host.nodes] < 0
+        lags[-1][kind][unknown] = devices[kind][unknown]
+    tables = np.full(len(target), -1, np.int32)
+    for kind, some in drawn.items():
+        tables[kinds[kind]] = some
     schedule = Schedule.find(engine, target, source, np.arange(len(target)), seen)
-    return Graph(program, parts, edges, target, seen, schedule, earliest, own, lags)
+    return Graph(
+        program=program,
+        parts=parts,
+        edges=edges,
+        kinds=kinds,
+        target=target,
+        source=source,
+        behind=behind,
+        seen=seen,
+        schedule=schedule,
+        earliest=earliest,
+        own=own,
+        anchored=anchored,
+        lags=[np.concatenate([some[kind] for kind in edges]) for some in lags],
+        tables=tables,
+        draws=draws,
+    )
 
 
 def find_parts(program: Program) -> Parts:
@@ -148,9 +195,10 @@ def find_parts(program: Program) -> Parts:
     waits = find_waits(program, streams, waiting)
     handoffs, batches = find_handoffs(program), find_batches(program)
     host = find_moments(program, waiting, handoffs)
-    usual = typical(program, streams, MEDIAN)
-    shared = streams.of_several_threads(program)
-    return Parts(waiting, streams, waits, handoffs, batches, host, usual, shared)
+    links = event_links(program, streams, Seen.find(program, streams).delays(MEDIAN))
+    seen = Seen.find(program, streams, links)
+    shared, crossing = streams.of_several_threads(program), crossing_waits(program, streams, waits)
+    return Parts(waiting, streams, waits, handoffs, batches, host, links, seen, seen.delays(MEDIAN), shared, crossing)
 
 
 def find_moments(program: Program, waiting: NDArray[np.bool_], handoffs: Handoffs) -> Host:
@@ -206,67 +254,23 @@ def connect(program: Program, parts: Parts) -> dict[str, Edges]:
     chained = np.flatnonzero(host.thread[1:] == host.thread[:-1]) + 1
     linked = np.flatnonzero(activities.call >= 0)
     call = activities.call[linked]
-    behind = np.flatnonzero(streams.before >= 0)
-    first, second = event_links(program, streams, parts.usual)
+    launched = np.full(len(activities.row), -1, np.int64)
+    launched[linked] = np.where(waiting[call], host.call_start[call], host.call_end[call])
+    # The first of a stream that threads share may come to be behind others: until then its edge holds nothing up.
+    behind = np.flatnonzero((streams.before >= 0) | np.isin(streams.of, parts.shared) & (activities.call >= 0))
+    first, second = parts.links
     batch, following = np.arange(len(batches.arrived)), np.flatnonzero(batches.previous >= 0)
     previous = batches.previous[following]
     # Workers began when a batch was first asked for.
     since = np.where(batches.previous_late >= 0, batches.previous_late + arrivals, host.loading_start[batches.first])
     return {
         "chain": Edges(chained - 1, chained),
-        "launch": Edges(np.where(waiting[call], host.call_start[call], host.call_end[call]), linked + offset),
-        "queue": Edges(streams.before[behind] + offset, behind + offset),
+        "launch": Edges(launched[linked], linked + offset),
+        "queue": Edges(np.where(streams.before < 0, launched, streams.before + offset)[behind], behind + offset),
         "event": Edges(first + offset, second + offset),
         "wait": Edges(waits.activity + offset, host.call_end[waits.call]),
         "handoff": Edges(np.concatenate((host.asked, host.done)), np.concatenate((host.begun, host.resumed))),
         "arrival": Edges(batch + arrivals, host.loading_end),
         "made": Edges(since, batch + arrivals),
         "taken": Edges(host.loading_end[previous], following + arrivals),
-    }
-
-
-def measure(
-    program: Program, parts: Parts, edges: dict[str, Edges], seen: Ints, own: Ints, quantile: float
-) -> dict[str, Ints]:
-    """Find the lags of all edges so that a replay without a change gives the recorded times.
-
-    Of all that can hold something up, what could last be taken for the reason has been it: its lag is what was seen.
-    The lags of the others did not show; they are usual ones, or as much shorter as they must have been.
-    """
-    batches = parts.batches
-    usual = usual_lags(program, parts, edges, quantile)
-    slack = {kind: (seen - own)[some.target] - seen[some.source] for kind, some in edges.items()}
-    lags = {kind: np.minimum(usual[kind], slack[kind]) for kind in usual}
-    latest = np.full(len(seen), ALWAYS)
-    for kind, lag in lags.items():
-        np.maximum.at(latest, edges[kind].target, np.where(lag > ALWAYS, seen[edges[kind].source] + lag, ALWAYS))
-    for kind, lag in lags.items():
-        some = edges[kind]
-        bound = (seen[some.source] + lag >= latest[some.target]) & (lag > ALWAYS)
-        lags[kind] = np.where(bound, slack[kind], lag)
-    none = {kind: np.full(len(some), NO_EDGE) for kind, some in edges.items() if kind not in lags}
-    made = edges["made"]
-    none["made"] = np.where(batches.late, seen[made.target] - seen[made.source], NO_EDGE)
-    return {kind: (lags | none)[kind] for kind in edges}
-
-
-def usual_lags(program: Program, parts: Parts, edges: dict[str, Edges], quantile: float) -> dict[str, Ints]:
-    """Return what the lag of each edge would be if nothing but its source had held its target up."""
-    waiting, streams, batches, host = parts.waiting, parts.streams, parts.batches, parts.host
-    offset = host.nodes
-    device = typical(program, streams, quantile)
-    times = wait_times(program, parts.waits, waiting, quantile)
-    chain = np.full(host.nodes, np.iinfo(np.int64).max)  # a thread takes the time that it took
-    both = np.flatnonzero(waiting)
-    chain[host.call_end[both]] = times.own[both]
-    chain[np.concatenate((host.begun, host.resumed))] = 0
-    chain[host.loading_end[batches.late]] = batches.handling[batches.late]
-    return {
-        "chain": chain[edges["chain"].target],
-        "launch": device.latency[edges["launch"].target - offset],
-        "queue": device.queue[edges["queue"].target - offset],
-        "event": device.queue[edges["event"].target - offset],
-        "wait": times.back[parts.waits.call],
-        "arrival": np.where(batches.late, batches.handling, NO_EDGE),
-        "handoff": np.zeros(2 * len(parts.handoffs.asked), np.int64),
     }

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from perfkit.model.arrays import distinct
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -20,9 +22,11 @@ LEAST_NS: Final = 10_000
 MOST_OF_IT: Final = 0.5
 """The other thread works for at least so much of the silence;"""
 SOON_NS: Final = 25_000
-"""or it begins so soon after it is asked, and the first goes on so soon after it is done."""
+"""or it begins so soon after it is asked, or the first goes on so soon after it is done."""
 NEARLY_ALWAYS: Final = 0.8
 """At least so much of what a thread does, it does while the one it works for is silent."""
+MANY: Final = 16
+"""So many events of one thread are not missed by as many of another by chance."""
 MOST_THREADS: Final = 12
 """Of more threads in a process, those with most events are looked at."""
 
@@ -59,8 +63,8 @@ def find_handoffs(program: Program) -> Handoffs:
     bounds = np.searchsorted(host.thread, np.arange(len(program.process_of_thread) + 1))
     size = np.diff(bounds)
     rows = []
-    for process in np.unique(program.process_of_thread).tolist():
-        threads = np.flatnonzero((program.process_of_thread == process) & (size > 1))
+    for process in distinct(program.process_of_thread).tolist():
+        threads = np.flatnonzero((program.process_of_thread == process) & (size > 0))
         threads = threads[np.argsort(-size[threads], kind="stable")[:MOST_THREADS]].tolist()
         if len(threads) > 1:
             moments = {one: Moments.of(*of_thread(host, bounds, one)) for one in threads}
@@ -83,7 +87,7 @@ def between(program: Program, threads: list[int], moments: dict[int, Moments]) -
         best = np.empty((6, 0), np.int64)
         for waiting in threads:
             if waiting != working and len(silences[waiting][0]):
-                rows, part = while_silent(moments[working], *silences[waiting])
+                rows, part = while_silent(moments[working], moments[waiting].time, *silences[waiting])
                 if part >= NEARLY_ALWAYS and rows.shape[1] > best.shape[1]:
                     ends = np.full((2, rows.shape[1]), [[waiting], [working]])
                     best = np.concatenate((ends, rows))
@@ -111,13 +115,22 @@ def silence(program: Program, thread: int, times: Ints) -> tuple[Ints, Ints]:
     return start, end
 
 
-def while_silent(working: Moments, start: Ints, end: Ints) -> tuple[Ints, float]:
-    """Return what a thread did within the silences of another: asked, begun, done and resumed, and how much of all."""
+def while_silent(working: Moments, waiting: Ints, start: Ints, end: Ints) -> tuple[Ints, float]:
+    """Return what a thread did within the silences of another: asked, begun, done and resumed, and how much of all.
+
+    Nothing, where it may be there by chance: most of it neither fills a silence nor begins or ends as one does, and
+    it is little, or the other thread, the rest of the time, does not do much in as long.
+    """
     first, after = np.searchsorted(working.time, start), np.searchsorted(working.time, end, "right")
     open_before = np.append(0, working.open)
     some = (after - first > 1) & (open_before[first] == 0) & (open_before[after] == 0)
     start, end, first, after = start[some], end[some], first[some], after[some]
     begun, done = working.time[first], working.time[after - 1]
-    some = (begun - start <= SOON_NS) & (end - done <= SOON_NS) | (done - begun >= MOST_OF_IT * (end - start))
-    part = float((after - first)[some].sum()) / max(len(working.time), 1)
-    return np.stack((start, begun, done, end))[:, some], part
+    fits = (begun - start <= SOON_NS) | (end - done <= SOON_NS) | (done - begun >= MOST_OF_IT * (end - start))
+    events = after - first
+    part = float(events.sum()) / max(len(working.time), 1)
+    others = int(waiting[-1] - waiting[0]) - int((end - start).sum())
+    missed = len(waiting) * float((done - begun).sum()) / max(others, 1)
+    if events[fits].sum() < MOST_OF_IT * events.sum() and min(missed, events.sum()) < MANY:
+        return np.empty((4, 0), np.int64), 0.0
+    return np.stack((start, begun, done, end)), part

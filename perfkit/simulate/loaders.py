@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from perfkit.model.arrays import distinct
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -18,6 +20,9 @@ __all__ = ["Batches", "find_batches"]
 MOST_HANDLING_NS: Final = 100_000
 """To take a batch from a queue of workers takes no longer, where all we see of it waits."""
 CLEARLY: Final = 2
+FOREVER: Final = 1 << 60
+FEW: Final = 8
+"""Of fewer late batches, nobody knows how long others may take to make."""
 
 
 class Batches(NamedTuple):
@@ -31,6 +36,9 @@ class Batches(NamedTuple):
         first: The first one on the same thread.
         previous: The batch before on the same thread, or -1.
         previous_late: The last one before that was late, or -1.
+        usual_making: How long after that one, or after the first was asked for, each usually arrives, ns: as often as
+            a batch is made where that shows, which is where one was late; else 0.
+        longest_making: The same, as batches are made that take longest; beyond anything where few are late.
     """
 
     by_workers: NDArray[np.bool_]
@@ -40,6 +48,8 @@ class Batches(NamedTuple):
     first: Ints
     previous: Ints
     previous_late: Ints
+    usual_making: Ints
+    longest_making: Ints
 
 
 def find_batches(program: Program) -> Batches:
@@ -50,18 +60,31 @@ def find_batches(program: Program) -> Batches:
     first = np.append(True, loading.thread[1:] != loading.thread[:-1])[: len(place)]
     begins = np.maximum.accumulate(np.where(first, place, 0))
     handling = lasted.copy()
-    for thread in np.unique(loading.thread[by_workers]).tolist():
+    for thread in distinct(loading.thread[by_workers]).tolist():
         mine = by_workers & (loading.thread == thread)
         handling[mine] = np.minimum(lasted[mine], min(int(lasted[mine].min()), MOST_HANDLING_NS))
     late = by_workers & (lasted > CLEARLY * handling)
     last_late = np.maximum.accumulate(np.where(late, place, -1))
     before = np.append(-1, last_late[:-1])[: len(place)]
+    arrived = np.where(late, loading.end - handling, loading.start)
+    previous_late = np.where(before >= begins, before, -1)
+    since = np.where(previous_late >= 0, arrived[previous_late], loading.start[begins])
+    behind = place - np.where(previous_late >= 0, previous_late, begins - 1)
+    usual, longest = np.zeros(len(place), np.int64), np.zeros(len(place), np.int64)
+    for thread in distinct(loading.thread[late]).tolist():
+        mine, shown = loading.thread == thread, late & (loading.thread == thread)
+        each = (arrived - since)[shown] / behind[shown]
+        usual[mine] = np.rint(behind[mine] * np.median(each)).astype(np.int64)
+        most = each.max() if len(each) >= FEW else FOREVER / len(mine)
+        longest[mine] = np.rint(behind[mine] * most).astype(np.int64)
     return Batches(
         by_workers=by_workers,
         late=late,
-        arrived=np.where(late, loading.end - handling, loading.start),
+        arrived=arrived,
         handling=handling,
         first=begins,
         previous=np.where(first, -1, place - 1),
-        previous_late=np.where(before >= begins, before, -1),
+        previous_late=previous_late,
+        usual_making=usual,
+        longest_making=longest,
     )

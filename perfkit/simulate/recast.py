@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from perfkit.simulate.replay import moved
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 __all__ = ["recast"]
-
-FAR: Final = 1 << 50
-"""Beyond any trace, and what a float still counts in single nanoseconds."""
 
 
 def recast(graph: Graph, trace: Trace, time: Ints, own: Ints) -> Trace:
@@ -46,10 +45,3 @@ def recast(graph: Graph, trace: Trace, time: Ints, own: Ints) -> Trace:
     nodes = graph.activity_nodes(np.arange(len(activities.row)))
     start[activities.row], end[activities.row] = time[nodes] - own[nodes], time[nodes]
     return dataclasses.replace(trace, columns={**trace.columns, "start": start, "end": end})
-
-
-def moved(times: Ints, before: Ints, after: Ints) -> Ints:
-    """Return where times go if some moments (ascending) go from ``before`` to ``after``."""
-    known = np.concatenate((before[:1] - FAR, before, before[-1:] + FAR))
-    there = np.concatenate((after[:1] - FAR, after, after[-1:] + FAR))
-    return np.rint(np.interp(times, known, there)).astype(np.int64)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from perfkit.simulate.engine import ALWAYS, NO_EDGE
+from perfkit.model.program import NO_STEP
+from perfkit.simulate.engine import ALWAYS, NO_EDGE, Incoming
+from perfkit.simulate.orders import Launches, reorder, wait_anew
 from perfkit.simulate.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -17,29 +19,53 @@ if TYPE_CHECKING:
     from perfkit.simulate.graph import Graph
 
     Ints = NDArray[np.int64]
+    Numbers = NDArray[np.int32]
 
-__all__ = ["Replayed", "Run", "edges_of_steps", "prepare", "replay"]
+__all__ = ["Replayed", "Run", "edges_of_steps", "moved", "prepare", "replay"]
 
 
-MOST_ORDERS: Final = 3
+FAR: Final = 1 << 50
+"""Beyond any trace, and what a float still counts in single nanoseconds."""
+MOST_ORDERS: Final = 5
 """How often the order of launches is put right; one change of it seldom brings about another."""
 
 
 class Run(NamedTuple):
     """What a replay is run with; `prepare` makes copies that may be written to.
 
-    ``lags`` and ``sources`` (nodes) are by kind of edge, ``own`` (ns) by node; ``away`` marks activities that are no
-    longer in the order of their stream.
+    ``lag``, ``table`` (to draw from, or -1) and ``source`` (a node) are of all edges, a kind of them where ``kinds``
+    says; ``own`` (ns) is by node; ``away`` marks activities that are no longer in the order of their stream.
     """
 
-    lags: dict[str, Ints]
-    sources: dict[str, Ints]
+    kinds: dict[str, slice]
+    lag: Ints
+    table: Numbers
+    source: Numbers
     own: Ints
     away: NDArray[np.bool_]
 
+    @property
+    def lags(self) -> dict[str, Ints]:
+        """The lags by kind, to be written to."""
+        return {kind: self.lag[some] for kind, some in self.kinds.items()}
+
+    @property
+    def tables(self) -> dict[str, Numbers]:
+        """The tables by kind, to be written to."""
+        return {kind: self.table[some] for kind, some in self.kinds.items()}
+
+    @property
+    def sources(self) -> dict[str, Numbers]:
+        """The sources by kind, to be written to."""
+        return {kind: self.source[some] for kind, some in self.kinds.items()}
+
 
 class Replayed(NamedTuple):
-    """A replay: the time of every node and how long its activity takes, ns; and how many events each change met."""
+    """A replay.
+
+    ``time`` is that of every node ``[nodes, lanes]``, and ``own`` how long its activity takes, ns; ``matched`` is how
+    many events each change met.
+    """
 
     time: Ints
     own: Ints
@@ -48,81 +74,79 @@ class Replayed(NamedTuple):
 
 def prepare(graph: Graph, assumed: int = 0) -> Run:
     """Return what a replay without a change is run with, under one of the assumptions of ``graph.lags``."""
-    return Run(
-        lags={kind: lag.copy() for kind, lag in graph.lags[assumed].items()},
-        sources={kind: some.source.copy() for kind, some in graph.edges.items()},
-        own=graph.own.copy(),
-        away=np.zeros(len(graph.program.activities.row), bool),
-    )
+    away = np.zeros(len(graph.program.activities.row), bool)
+    lag, table, source = graph.lags[assumed].copy(), graph.tables.copy(), graph.source.copy()
+    return Run(graph.kinds, lag, table, source, graph.own.copy(), away)
 
 
-def replay(graph: Graph, engine: Engine, run: Run) -> Replayed:
-    """Replay a graph; where threads that share a stream come to launch in another order, that is the stream's."""
-    time = compute(graph, engine, run, graph.schedule)
-    for _ in range(MOST_ORDERS):
-        if not reorder(graph, run, time):
+def replay(graph: Graph, engine: Engine, run: Run, lanes: int) -> Replayed:
+    """Replay a graph in some lanes.
+
+    Where threads come to launch in another order, that is the order of a stream that they share, and a call waits for
+    what others have launched by then.
+    """
+    schedule = graph.schedule
+    waits = np.where(run.sources["wait"] == graph.source[graph.kinds["wait"]], run.lags["wait"], NO_EDGE)
+    for _ in range(MOST_ORDERS if len(graph.parts.shared) or len(graph.parts.crossing) else 0):
+        time = compute(graph, engine, run, schedule, 1)[:, 0]
+        order = Launches.of(graph, time - run.own)
+        if not reorder(graph, run, order) | wait_anew(graph, run, order, waits):
             break
-        kept = np.flatnonzero(np.concatenate(list(run.lags.values())) != NO_EDGE)
-        source = np.concatenate(list(run.sources.values()))
-        time = compute(graph, engine, run, Schedule.find(engine, graph.target, source, kept, graph.seen))
-    return Replayed(time, run.own)
+        schedule = Schedule.find(engine, graph.target, run.source, np.flatnonzero(run.lag != NO_EDGE), graph.seen)
+    return Replayed(compute(graph, engine, run, schedule, lanes), run.own)
 
 
-def compute(graph: Graph, engine: Engine, run: Run, schedule: Schedule) -> Ints:
-    """Return the time of every node."""
-    kept, order = schedule.kept, schedule.order
-    lags = np.concatenate(list(run.lags.values()))
-    lag, source = np.empty(len(kept), np.int64), np.empty(len(kept), np.int32)
-    lag[schedule.position] = lags[kept]
-    source[schedule.position] = schedule.place[np.concatenate(list(run.sources.values()))[kept]]
+def compute(graph: Graph, engine: Engine, run: Run, schedule: Schedule, lanes: int) -> Ints:
+    """Return the time of every node in each lane."""
     earliest = graph.earliest.copy()
-    earliest[graph.target[lags != NO_EDGE]] = ALWAYS
-    found: Ints = engine.replay(schedule.first, source, lag, earliest[order], run.own[order])[schedule.place]
-    return found
-
-
-def reorder(graph: Graph, run: Run, time: Ints) -> bool:
-    """Put the activities of streams that several threads use into the order of their launches; False if they are."""
-    streams, offset = graph.parts.streams, graph.parts.host.nodes
-    slot = np.full(len(streams.of), -1, np.int64)
-    slot[graph.edges["queue"].target - offset] = np.arange(len(graph.edges["queue"]))
-    launch = np.full(len(streams.of), -1, np.int64)
-    launch[graph.edges["launch"].target - offset] = graph.edges["launch"].source
-    changed = False
-    for stream in graph.parts.shared.tolist():
-        members = streams.order[streams.bounds[stream] : streams.bounds[stream + 1]]
-        members = members[~run.away[members]]
-        nodes = np.where(launch[members] >= 0, launch[members], members + offset)
-        unknown = launch[members] < 0
-        recorded = handed(graph.earliest[nodes], unknown)
-        # Where launches are not recorded in the order of their stream, that is how far each is off.
-        off = np.maximum.accumulate(recorded) - recorded
-        members = members[np.argsort(handed(time[nodes] - run.own[nodes], unknown) + off, kind="stable")]
-        before = np.append(-1, members[:-1])
-        edge = slot[members]
-        moved = (edge >= 0) & (run.sources["queue"][edge] != before + offset)
-        edge, before, members = edge[moved], before[moved], members[moved]
-        run.sources["queue"][edge] = np.maximum(before, 0) + offset
-        run.lags["queue"][edge] = np.where(before >= 0, graph.parts.usual.queue[members], NO_EDGE)
-        changed |= bool(moved.any())
-    return changed
-
-
-def handed(times: Ints, unknown: NDArray[np.bool_]) -> Ints:
-    """Return when the activities of a stream were handed to it: no ``unknown`` one after any that came behind it."""
-    found: Ints = np.where(unknown, np.minimum.accumulate(times[::-1])[::-1], times)
-    return found
+    earliest[graph.target[run.lag != NO_EDGE]] = ALWAYS
+    earliest[graph.anchored] = graph.earliest[graph.anchored]
+    some = schedule.edges
+    edges = Incoming(schedule.first, run.source[some], run.lag[some], run.table[some], graph.behind[some])
+    return engine.replay(edges, schedule.order, earliest, run.own, graph.draws.values[:lanes])
 
 
 def edges_of_steps(graph: Graph, steps: StepTimes, run: Replayed) -> Ints:
-    """Return where the steps of a timeline begin and end in a replay, as `StepTimes.edges` says."""
+    """Return where the steps of a timeline begin and end in each lane of a replay, as `StepTimes.edges` says."""
     if steps.thread >= 0:
         host = graph.parts.host
         mine = host.steps[host.thread[host.steps] == steps.thread]
         return np.maximum.accumulate(run.time[mine])
-    nodes = graph.activity_nodes(steps.activity)
-    last = np.full(len(steps.edges), np.iinfo(np.int64).min)
-    np.maximum.at(last, steps.step + 1, run.time[nodes])
-    if not (steps.step < 0).any():
-        last[0] = (run.time - run.own)[nodes][steps.step == 0].min()
+    step = told(graph, steps, run)
+    nodes, step = graph.activity_nodes(steps.activity[step != NO_STEP]), step[step != NO_STEP]
+    order = np.argsort(step, kind="stable")
+    found, first = np.unique(step[order], return_index=True)
+    last = np.full((len(steps.edges), run.time.shape[1]), np.iinfo(np.int64).min)
+    last[found + 1] = np.maximum.reduceat(run.time[nodes[order]], first)
+    if len(step) and step.min() >= 0:
+        begin = nodes[step == step.min()]
+        last[0] = (run.time[begin] - run.own[begin][:, None]).min(axis=0)
     return np.maximum.accumulate(last)
+
+
+def told(graph: Graph, steps: StepTimes, run: Replayed) -> Ints:
+    """Return the step of each activity: threads other than that of the marks may come to launch in another one."""
+    calls, host, marks = graph.program.calls, graph.parts.host, steps.marks
+    call = graph.program.activities.call[steps.activity]
+    if marks is None:
+        return steps.step
+    handed = np.append(graph.parts.handoffs.working_thread, marks.thread)  # these are in step with the marks
+    others = np.flatnonzero((call >= 0) & ~np.isin(calls.thread[call], handed)) if len(calls.row) else call[:0]
+    mine = host.thread == marks.thread
+    if not len(others) or not mine.any():
+        return steps.step
+    call = call[others]
+    waits = host.call_start[call] >= 0
+    launched = run.time[np.where(waits, host.call_start[call], host.call_end[call]), 0]
+    launched -= np.where(waits, 0, calls.end[call] - calls.start[call])
+    times = moved(marks.time, host.time[mine], np.maximum.accumulate(run.time[mine.nonzero()[0], 0]))
+    step = steps.step.copy()
+    step[others] = marks.step[np.searchsorted(times, launched, "right")]
+    return step
+
+
+def moved(times: Ints, before: Ints, after: Ints) -> Ints:
+    """Return where times go if some moments (ascending) go from ``before`` to ``after``."""
+    known = np.concatenate((before[:1] - FAR, before, before[-1:] + FAR))
+    there = np.concatenate((after[:1] - FAR, after, after[-1:] + FAR))
+    return np.rint(np.interp(times, known, there)).astype(np.int64)

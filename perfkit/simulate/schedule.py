@@ -18,22 +18,16 @@ __all__ = ["Schedule"]
 
 
 class Schedule(NamedTuple):
-    """An order of nodes, their places in it, and the first edge of each place.
-
-    ``kept`` are the edges that count, and ``position`` where each of them is when they are sorted by place.
-    """
+    """An order of nodes, the first edge of each place of it, and the edges that count, by the place of their target."""
 
     order: Numbers
-    place: Numbers
     first: Ints
-    kept: Ints
-    position: Numbers
+    edges: Ints
 
     @classmethod
-    def find(cls, engine: Engine, target: Ints, source: Ints, kept: Ints, seen: Numbers) -> Schedule:
+    def find(cls, engine: Engine, target: Numbers, source: Numbers, kept: Ints, seen: Numbers) -> Schedule:
         """Order nodes, ``seen`` by the time at which they were recorded, by some of the edges between them."""
-        ends = target[kept].astype(np.int32), source[kept].astype(np.int32)
-        order, first, position = engine.schedule(*ends, seen)
-        place = np.empty(len(seen), np.int32)
-        place[order] = np.arange(len(seen), dtype=np.int32)
-        return cls(order, place, first, kept, position)
+        order, first, position = engine.schedule(target[kept], source[kept], seen)
+        edges = np.empty(len(kept), np.int64)
+        edges[position] = kept
+        return cls(order, first, edges)

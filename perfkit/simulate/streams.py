@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from perfkit.model.arrays import distinct
+from perfkit.model.trace import Category
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from perfkit.model.program import Activities, Calls, Program
+    from perfkit.simulate.delays import Delays
 
     Ints = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
-__all__ = ["Streams", "Typical", "event_links", "last_before", "typical"]
+__all__ = ["Streams", "event_links", "last_before"]
 
 NEAR_NS: Final = 10_000
 """What begins so soon after the end of something on another stream had waited for it."""
-UNKNOWN_LATENCY_NS: Final = 5_000
-UNKNOWN_QUEUE_NS: Final = 1_500
 
 
 class Streams(NamedTuple):
@@ -60,12 +62,27 @@ class Streams(NamedTuple):
         process = activities.owner[order[bounds[:-1]]].astype(np.int64) if count else np.empty(0, np.int64)
         return cls(order, bounds, stream, process, before, launch_times(activities, calls, waiting))
 
-    def of_several_threads(self, program: Program) -> Ints:
-        """Return the streams that several threads launch on."""
+    def before_recording(self, program: Program) -> Mask:
+        """Mark what was launched before the recording, or by a thread that is not in it.
+
+        No launch is known of it, nor of anything before it on its stream.
+        """
+        linked = program.activities.call[self.order] >= 0
+        count = np.append(0, np.cumsum(linked))
+        found = np.zeros(len(linked), bool)
+        found[self.order] = count[1:] == count[self.bounds[self.of[self.order]]]
+        return found
+
+    def threads(self, program: Program) -> Ints:
+        """Return ``[n, 2]``: the streams and the threads that launch on each, every pair once."""
         linked = np.flatnonzero(program.activities.call >= 0)
         thread = program.calls.thread[program.activities.call[linked]].astype(np.int64)
-        pair = np.unique(np.stack((self.of[linked], thread), axis=1), axis=0)
-        stream, count = np.unique(pair[:, 0], return_counts=True)
+        pairs: Ints = np.unique(np.stack((self.of[linked], thread), axis=1), axis=0, return_index=True)[0]
+        return pairs
+
+    def of_several_threads(self, program: Program) -> Ints:
+        """Return the streams that several threads launch on."""
+        stream, count = np.unique(self.threads(program)[:, 0], return_counts=True)
         several: Ints = stream[count > 1]
         return several
 
@@ -79,40 +96,6 @@ def launch_times(activities: Activities, calls: Calls, waiting: Mask) -> Ints:
     return np.where(linked, at, activities.start)
 
 
-class Typical(NamedTuple):
-    """How long things take that only sometimes show: one quantile of where they do. In ns, by activity.
-
-    Attributes:
-        latency: From the launch to the start, where nothing else held it up.
-        queue: From the end of what was waited for to the start.
-    """
-
-    latency: Ints
-    queue: Ints
-
-
-def typical(program: Program, streams: Streams, quantile: float) -> Typical:
-    """Measure delays on the activities that show them, those of copies apart from the others."""
-    activities = program.activities
-    before, launched = streams.before, streams.launched
-    free = np.where(before >= 0, activities.end[before], np.iinfo(np.int64).min) if len(before) else before
-    linked = activities.call >= 0
-    at_once = linked & (free <= launched)
-    queued = linked & (before >= 0) & (free > launched + UNKNOWN_LATENCY_NS)
-    copies = program.calls.is_copy[activities.call] & linked if len(program.calls.row) else linked
-    latency = np.empty(len(before), np.int64)
-    queue = np.empty(len(before), np.int64)
-    for kind in (copies, ~copies):
-        latency[kind] = measured((activities.start - launched)[kind & at_once], quantile, UNKNOWN_LATENCY_NS)
-        queue[kind] = measured((activities.start - free)[kind & queued], quantile, UNKNOWN_QUEUE_NS)
-    return Typical(latency, queue)
-
-
-def measured(values: Ints, quantile: float, unknown: int) -> int:
-    """Return a quantile of what was measured."""
-    return int(np.quantile(values, quantile)) if len(values) else unknown
-
-
 def last_before(program: Program, streams: Streams, stream: int, times: Ints) -> Ints:
     """Return the last activity on a stream that was launched by each time, or -1."""
     members = streams.order[streams.bounds[stream] : streams.bounds[stream + 1]]
@@ -122,7 +105,7 @@ def last_before(program: Program, streams: Streams, stream: int, times: Ints) ->
     return np.where(place >= 0, members[place], -1)
 
 
-def event_links(program: Program, streams: Streams, usual: Typical) -> tuple[Ints, Ints]:
+def event_links(program: Program, streams: Streams, usual: Delays) -> tuple[Ints, Ints]:
     """Return pairs of activities of which the second, on another stream, waits for the first.
 
     From the calls that record an event and have a stream wait for it (which stream, most profilers do not say: the one
@@ -131,9 +114,24 @@ def event_links(program: Program, streams: Streams, usual: Typical) -> tuple[Int
     """
     told, seen = links_of_calls(program, streams), links_of_times(program, streams, usual)
     first, second = np.concatenate((told[0], seen[0])), np.concatenate((told[1], seen[1]))
+    # What is behind a copy on its stream waits as well, if the copy goes elsewhere.
+    behind = next_kernel(program, streams)[second]
+    first, second = np.concatenate((first, first[behind >= 0])), np.concatenate((second, behind[behind >= 0]))
     activities = program.activities
     possible = (activities.end[first] <= activities.start[second]) & (first != second)
     return first[possible], second[possible]
+
+
+def next_kernel(program: Program, streams: Streams) -> Ints:
+    """Return, for each copy, what is next on its stream and is none, or -1; and -1 for all that are no copies."""
+    order = streams.order
+    copy = program.activities.category[order] == Category.MEMCPY
+    place = np.where(copy, len(order), np.arange(len(order)))
+    place = np.minimum.accumulate(place[::-1])[::-1]
+    there = copy & (place < streams.bounds[streams.of[order] + 1])
+    found = np.full(len(order), -1, np.int64)
+    found[order[there]] = order[place[there]]
+    return found
 
 
 def links_of_calls(program: Program, streams: Streams) -> tuple[Ints, Ints]:
@@ -146,30 +144,112 @@ def links_of_calls(program: Program, streams: Streams) -> tuple[Ints, Ints]:
         return none
     found: list[tuple[Ints, Ints]] = [none]
     order = launched[np.argsort(program.activities.call[launched], kind="stable")]
-    thread = calls.thread[program.activities.call[order]]
-    for process in np.unique(calls.process[waits]).tolist():
+    for process in distinct(calls.process[waits]).tolist():
         recorded = records[calls.process[records] == process]
         waiting = waits[calls.process[waits] == process]
         event = np.searchsorted(recorded, waiting) - 1
         waiting, event = waiting[event >= 0], recorded[event[event >= 0]]
-        for own in np.unique(calls.thread[waiting]).tolist():
-            mine = order[thread == own]
-            some = np.flatnonzero(calls.thread[waiting] == own)
-            next_one = np.searchsorted(program.activities.call[mine], waiting[some])
-            some, second = some[next_one < len(mine)], mine[next_one[next_one < len(mine)]]
-            first = last_elsewhere(program, streams, order, event[some], streams.of[second])
-            found.append((first[first >= 0], second[first >= 0]))
+        for device in distinct(program.activities.device[order]).tolist():
+            mine = order[program.activities.device[order] == device]
+            some = meant(program, order, event, waiting) == device
+            second = awaiting(program, streams, mine, event[some], waiting[some])
+            event_of, second = event[some][second >= 0], second[second >= 0]
+            first = event_source(program, streams, mine, event_of, second)
+            event_of, first, second = (values[first >= 0] for values in (event_of, first, second))
+            found.append((last_of_stream(program, streams, event_of, first, second), second))
     return np.concatenate([pair[0] for pair in found]), np.concatenate([pair[1] for pair in found])
 
 
-def last_elsewhere(program: Program, streams: Streams, order: Ints, event: Ints, stream: Ints) -> Ints:
-    """Return what the thread of each event's record had last launched before on another stream than ``stream``."""
-    calls = program.calls
+def meant(program: Program, order: Ints, event: Ints, waiting: Ints) -> Ints:
+    """Return the device whose streams record an event and wait for it.
+
+    It is that of the collective which either is for, or else that of the next launch.
+    """
+    activities = program.activities
+    after, before = next_launch(program, order, waiting), last_launch(program, order, event)
+    for_collective = (before >= 0) & activities.communicates[before] & ~((after >= 0) & activities.communicates[after])
+    found: Ints = activities.device[np.where(for_collective, before, after)].astype(np.int64)
+    return found
+
+
+def awaiting(program: Program, streams: Streams, order: Ints, event: Ints, waiting: Ints) -> Ints:
+    """Return what was launched on the streams that wait, or -1: for a collective, streams wait that compute."""
+    activities = program.activities
+    before, after = last_launch(program, order, event), next_launch(program, order, waiting)
+    there = next_launch(program, order[computing(program, streams)[order]], waiting)
+    for_collective = (before >= 0) & activities.communicates[before] & ~((after >= 0) & activities.communicates[after])
+    return np.where(for_collective, there, after)
+
+
+def event_source(program: Program, streams: Streams, order: Ints, event: Ints, second: Ints) -> Ints:
+    """Return what had last been launched on the stream that records an event which ``second`` waits for, or -1.
+
+    It is another stream than that of ``second``. For a collective, one that computes, where whoever handed over to this
+    thread launched if it has not itself.
+    """
+    calls, on = program.calls, streams.of[second]
+    found = last_elsewhere(program, streams, order, event, on, calls.thread)
+    kernels = order[computing(program, streams)[order]]
+    collective = program.activities.communicates[second]
+    for whose in (calls.process, calls.thread):
+        there = last_elsewhere(program, streams, kernels, event, on, whose)
+        found = np.where(collective & (there >= 0), there, found)
+    return found
+
+
+def computing(program: Program, streams: Streams) -> Mask:
+    """Mark the activities on streams that compute."""
+    activities = program.activities
+    stream = np.zeros(len(streams.bounds), bool)
+    stream[streams.of[(activities.category == Category.KERNEL) & ~activities.communicates]] = True
+    return stream[streams.of]
+
+
+def next_launch(program: Program, order: Ints, calls: Ints) -> Ints:
+    """Return what the thread of each call launched next, of the activities ``order`` (by call), or -1."""
+    return near_launch(program, order, calls, 0)
+
+
+def last_launch(program: Program, order: Ints, calls: Ints) -> Ints:
+    """Return what the thread of each call had last launched, of the activities ``order`` (by call), or -1."""
+    return near_launch(program, order, calls, -1)
+
+
+def near_launch(program: Program, order: Ints, calls: Ints, step: int) -> Ints:
+    """Return the launch of the same thread that is next to each call, after it or (``step`` -1) before, or -1."""
+    answer = np.full(len(calls), -1, np.int64)
+    thread = program.calls.thread[program.activities.call[order]]
+    for own in distinct(program.calls.thread[calls]).tolist():
+        mine, some = order[thread == own], np.flatnonzero(program.calls.thread[calls] == own)
+        place = np.searchsorted(program.activities.call[mine], calls[some]) + step
+        there = (place >= 0) & (place < len(mine))
+        answer[some[there]] = mine[place[there]]
+    return answer
+
+
+def last_of_stream(program: Program, streams: Streams, event: Ints, first: Ints, second: Ints) -> Ints:
+    """Return what was last handed to the streams of ``first`` before an event was recorded, by whatever thread.
+
+    It is ``first`` itself where ``second`` did not wait for that.
+    """
+    answer = first.copy()
+    for stream in distinct(streams.of[first]).tolist():
+        some = np.flatnonzero(streams.of[first] == stream)
+        last = last_before(program, streams, stream, program.calls.start[event[some]])
+        fits = (last >= 0) & (program.activities.end[last] <= program.activities.start[second[some]])
+        answer[some[fits]] = last[fits]
+    return answer
+
+
+def last_elsewhere(
+    program: Program, streams: Streams, order: Ints, event: Ints, stream: Ints, whose: NDArray[np.int32]
+) -> Ints:
+    """Return what ``whose`` call (a thread or process) recorded an event last launched elsewhere than on ``stream``."""
     answer = np.full(len(event), -1, np.int64)
-    thread = calls.thread[program.activities.call[order]]
-    for own in np.unique(calls.thread[event]).tolist():
-        mine = order[thread == own]
-        some = np.flatnonzero(calls.thread[event] == own)
+    owner = whose[program.activities.call[order]]
+    for own in distinct(whose[event]).tolist():
+        mine = order[owner == own]
+        some = np.flatnonzero(whose[event] == own)
         if not len(mine):
             continue
         on = streams.of[mine]
@@ -182,7 +262,7 @@ def last_elsewhere(program: Program, streams: Streams, order: Ints, event: Ints,
     return answer
 
 
-def links_of_times(program: Program, streams: Streams, usual: Typical) -> tuple[Ints, Ints]:
+def links_of_times(program: Program, streams: Streams, usual: Delays) -> tuple[Ints, Ints]:
     """Return the pairs that only times tell of."""
     activities = program.activities
     if not len(activities.row) or len(streams.bounds) < 3:  # noqa: PLR2004  one stream has nobody to wait for
@@ -195,7 +275,11 @@ def links_of_times(program: Program, streams: Streams, usual: Typical) -> tuple[
     place = np.searchsorted(activities.end[by_end], activities.start[second], "right") - 1
     second, first = second[place >= 0], by_end[place[place >= 0]]
     fits = (streams.of[first] != streams.of[second]) & (activities.owner[first] == activities.owner[second])
-    fits &= (activities.call[first] < activities.call[second]) & (
-        activities.start[second] - activities.end[first] <= NEAR_NS
-    )
+    fits &= (activities.call[first] >= 0) & (activities.call[first] < activities.call[second])
+    fits &= activities.start[second] - activities.end[first] <= NEAR_NS
+    # A stream waits for another device only if told to since its last launch; for its own, any default stream does.
+    asked = np.append(-1, np.flatnonzero(program.awaits_event))
+    last = asked[np.searchsorted(asked, activities.call[second]) - 1]
+    since = np.where(before[second] >= 0, activities.call[before[second]], -1)
+    fits &= (activities.device[first] == activities.device[second]) | (last > since)
     return first[fits], second[fits]

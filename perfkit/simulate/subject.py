@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from perfkit.model.arrays import distinct
 from perfkit.simulate.waits import wait_times
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
-__all__ = ["SLOW", "SWIFT", "USUAL", "Subject"]
+__all__ = ["QUANTILE", "SLOW", "SWIFT", "USUAL", "Subject"]
 
 USUAL, SWIFT, SLOW = range(3)
 """What is assumed of all that a trace does not show: places in `Graph.lags`."""
@@ -78,19 +79,46 @@ class Subject:
         found[linked] = inside(spans, calls.thread[call], calls.start[call])
         return found
 
-    def scale_host(self, run: Run, spans: Spans, factor: float) -> None:
-        """Make the time of host threads within spans, disjoint on each thread, ``factor`` times as long."""
+    def scale_host(self, run: Run, spans: Spans, factor: float, assumed: int = USUAL) -> None:
+        """Make the time of host threads within spans, disjoint on each thread, ``factor`` times as long.
+
+        What a thread does before it hands something over and after it has it back does not show apart from what the
+        other one does then: usually the first is its own, and the second the other's.
+        """
         host, edges = self.graph.parts.host, self.graph.edges["chain"]
-        lag = run.lags["chain"]
-        bounds = np.searchsorted(spans.thread, np.arange(int(spans.thread.max(initial=-1)) + 2))
-        thread = host.thread[edges.target]
-        for index in np.unique(spans.thread).tolist():
-            some = np.flatnonzero(thread == index)
-            mine = slice(bounds[index], bounds[index + 1])
-            before = covered_before(spans.start[mine], spans.end[mine])
-            low, high = host.time[edges.source[some]], host.time[edges.target[some]]
-            part = (before(high) - before(low)) / np.maximum(high - low, 1)
-            lag[some] = np.rint(lag[some] * (1 - part * (1 - factor))).astype(np.int64)
+        time, lag = host.time, run.lags["chain"]
+        part = covered(spans, host.thread[edges.target], time[edges.source], time[edges.target])
+        some = part > 0
+        lag[some] = np.rint(lag[some] * (1 - part[some] * (1 - factor))).astype(np.int64)
+        handoffs = self.graph.parts.handoffs
+        count = len(handoffs.asked)
+        if not count or assumed == SLOW:
+            return
+        begin, until = (
+            (handoffs.asked, handoffs.begun)
+            if assumed == USUAL
+            else (
+                np.concatenate((handoffs.asked, handoffs.done)),
+                np.concatenate((handoffs.begun, handoffs.resumed)),
+            )
+        )
+        part = covered(spans, np.resize(handoffs.waiting_thread, len(begin)), begin, until)
+        least = min((handoffs.begun - handoffs.asked).min(), (handoffs.resumed - handoffs.done).min())
+        lag = run.lags["handoff"][: len(begin)]
+        lag -= np.rint(np.maximum(lag - least, 0) * part * (1 - factor)).astype(np.int64)
+
+
+def covered(spans: Spans, thread: Ints, begin: Ints, until: Ints) -> NDArray[np.float64]:
+    """Return how much of stretches of threads spans cover, 0 to 1."""
+    found = np.zeros(len(begin))
+    bounds = np.searchsorted(spans.thread, np.arange(int(spans.thread.max(initial=-1)) + 2))
+    for index in distinct(spans.thread).tolist():
+        some = np.flatnonzero(thread == index)
+        mine = slice(bounds[index], bounds[index + 1])
+        before = covered_before(spans.start[mine], spans.end[mine])
+        low, high = begin[some], until[some]
+        found[some] = (before(high) - before(low)) / np.maximum(high - low, 1)
+    return found
 
 
 def covered_before(start: Ints, end: Ints) -> Callable[[Ints], Ints]:
@@ -110,7 +138,7 @@ def inside(spans: Spans, thread: NDArray[np.int32], time: Ints) -> Mask:
     """Mark the moments of threads that lie within spans, disjoint on each thread."""
     found = np.zeros(len(time), bool)
     bounds = np.searchsorted(spans.thread, np.arange(int(spans.thread.max(initial=-1)) + 2))
-    for index in np.unique(spans.thread).tolist():
+    for index in distinct(spans.thread).tolist():
         some = np.flatnonzero(thread == index)
         start, end = (values[bounds[index] : bounds[index + 1]] for values in (spans.start, spans.end))
         place = np.searchsorted(start, time[some], "right") - 1

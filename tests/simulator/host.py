@@ -109,7 +109,7 @@ class ProcessState:
         self.correlation = origin
         self.external = 3 * origin + 11 * program.pid
         self.frames = 0
-        self.batch_at = 0
+        self.batch_at: int | None = None
         self.step: int | None = 0
 
     def thread(self, name: str) -> HostThread:
@@ -171,7 +171,8 @@ class HostMachine:
         yield from ()
 
     def _batch(self, process: ProcessState, thread: HostThread, action: do.Batch) -> Run:
-        process.batch_at += action.made_ns
+        # Workers begin when a batch is first asked for, as an iterator of PyTorch starts them.
+        process.batch_at = (thread.clock if process.batch_at is None else process.batch_at) + action.made_ns
         thread.spend(process.batch_at - thread.clock)
         yield from ()
 

@@ -24,9 +24,10 @@ KERNELS = (
 class Author:
     """Writes the random programs of one process. Every length is drawn in ns."""
 
-    def __init__(self, seed: int, devices: int) -> None:
+    def __init__(self, seed: int, devices: int, scale: int = 1) -> None:
         self.random = random.Random(seed)
         self.devices = devices
+        self.scale = scale
         self.kernel_scale = self.random.choice((1_500, 8_000, 60_000, 300_000))
         self.host_scale = self.random.choice((2_000, 9_000, 25_000))
         self.copy_stream = self.random.choice((7, 20))
@@ -187,7 +188,7 @@ class Author:
 
     def step(self, workers: int | None, autograd: bool) -> list[do.Action]:
         """One training step."""
-        length = self.random.randint(3, 9)
+        length = self.random.randint(3, 9) * self.scale
         actions: list[do.Action] = [self.work()]
         if workers is not None:
             wait = self.around(self.random.choice((30_000, 900_000)))
@@ -209,9 +210,9 @@ class Author:
         return actions
 
 
-def random_process(seed: int, at: int, devices: Sequence[int], steps: int) -> do.Process:
+def random_process(seed: int, at: int, devices: Sequence[int], steps: int, scale: int) -> do.Process:
     """A random process; `at` is its place among the processes."""
-    author = Author(seed, len(devices))
+    author = Author(seed, len(devices), scale)
     workers, autograd = author.random.choice((None, 0, 4)), author.chance(0.6)
     beside: dict[str, Sequence[do.Action]] = {}
     hidden = set()
@@ -236,14 +237,17 @@ def random_process(seed: int, at: int, devices: Sequence[int], steps: int) -> do
     )
 
 
-def random_program(seed: int) -> do.Workload:
-    """A random workload: one or two processes with one or two devices each, with or without marks and stacks."""
+def random_program(seed: int, scale: int = 1) -> do.Workload:
+    """A random workload: one or two processes with one or two devices each, with or without marks and stacks.
+
+    It has ``scale`` times as many steps, each of them as many times as long.
+    """
     chooser = random.Random(f"workload {seed}")
-    processes, steps = chooser.choice((1, 1, 1, 2)), chooser.randint(1, 4)
+    processes, steps = chooser.choice((1, 1, 1, 2)), chooser.randint(1, 4) * scale
     per_process = chooser.choice((1, 1, 2))
     return do.Workload(
         [
-            random_process(1_000_003 * at + seed, at, range(at * per_process, (at + 1) * per_process), steps)
+            random_process(1_000_003 * at + seed, at, range(at * per_process, (at + 1) * per_process), steps, scale)
             for at in range(processes)
         ],
         marks=chooser.random() < 0.75,

@@ -10,7 +10,7 @@ from tests.simulator import actions as do
 from tests.simulator.host import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 Edit = "Callable[[do.Action, tuple[do.Action, ...]], Sequence[do.Action] | None]"
 
@@ -79,6 +79,74 @@ def overlapped_loader(workload: do.Workload, seed: int) -> do.Workload:
         return [do.Loader([do.Work(min(taking_ns, host_ns(action)))], 2)]
 
     return edited(workload, edit)
+
+
+def few_workers(workload: do.Workload, seed: int) -> do.Workload:
+    """One worker loads what the program loaded itself, a batch after the other."""
+    chooser = random.Random(seed)
+
+    def edit(action: do.Action, _: object) -> list[do.Action] | None:
+        if not isinstance(action, do.Loader) or action.workers:
+            return None
+        taking_ns, made_ns = chooser.randint(20_000, 200_000), host_ns(action)
+        return [do.Loader([do.Batch(made_ns), do.Work(min(taking_ns, made_ns))], 1)]
+
+    return edited(workload, edit)
+
+
+def captured(workload: do.Workload, seed: int) -> do.Workload:
+    """From the first to the last launch of a step the host does nothing but wait; to launch all at once takes a while.
+
+    The first of several steps is as it was. Without steps, all that there is is captured at once.
+    """
+    chooser = random.Random(seed)
+
+    def of_process(process: do.Process) -> do.Process:
+        alone = dataclasses.replace(process, beside={})
+        if not workload.marks:
+            return dataclasses.replace(launched_at_once(workload, alone, chooser), beside=process.beside)
+        kept = 1 if len(process.steps) > 1 else 0
+        steps = list(process.steps[:kept])
+        for step in process.steps[kept:]:
+            one = dataclasses.replace(alone, steps=[step], before=(), after=())
+            steps += launched_at_once(workload, one, chooser).steps
+        return dataclasses.replace(process, steps=steps)
+
+    return dataclasses.replace(workload, processes=[of_process(process) for process in workload.processes])
+
+
+def launched_at_once(workload: do.Workload, process: do.Process, chooser: random.Random) -> do.Process:
+    """A process that does nothing else between its first and its last launch."""
+    count = sum(1 for actions in (process.before, *process.steps, process.after) for _ in launched(actions))
+    place = 0
+
+    def edit(action: do.Action, _: object) -> list[do.Action] | None:
+        nonlocal place
+        if isinstance(action, (do.Launch, do.GraphLaunch, do.Memset)):
+            place += 1
+            call_ns = chooser.randint(8_000, 100_000) if place == 1 else 0
+            if isinstance(action, do.Launch):
+                queue_ns, latency_ns = min(action.queue_ns, 1_000), max(action.latency_ns, 0)
+                action = dataclasses.replace(action, queue_ns=queue_ns, latency_ns=latency_ns, module_ns=0)
+            return [dataclasses.replace(action, call_ns=call_ns)]
+        if not 0 < place < count:
+            return None
+        if isinstance(action, do.Copy) and not action.blocking:
+            return [dataclasses.replace(action, call_ns=0)]
+        if isinstance(action, (do.Allocate, do.Compile)):
+            return []
+        return [action] if isinstance(action, do.Loader) else idle(action)
+
+    return edited(dataclasses.replace(workload, processes=[process]), edit).processes[0]
+
+
+def launched(actions: Sequence[do.Action]) -> Iterator[do.Action]:
+    """The kernels, graphs and memsets that are launched, in order."""
+    for action in actions:
+        if isinstance(action, (do.Launch, do.GraphLaunch, do.Memset)):
+            yield action
+        elif isinstance(action, (*do.NESTING, do.RunOn)):
+            yield from launched(action.children)
 
 
 def faster_loader(workload: do.Workload, factor: float) -> do.Workload:
@@ -181,7 +249,10 @@ def faster_operator(workload: do.Workload, name: str, factor: float) -> do.Workl
         if isinstance(action, do.Work):
             return [do.Work(round(action.ns / factor))]
         if isinstance(action, (do.Launch, do.Memset)):
-            return [dataclasses.replace(action, ns=round(action.ns / factor), call_ns=round(action.call_ns / factor))]
+            faster = dataclasses.replace(action, ns=round(action.ns / factor), call_ns=round(action.call_ns / factor))
+            if isinstance(faster, do.Launch):
+                faster = dataclasses.replace(faster, module_ns=round(faster.module_ns / factor))
+            return [faster]
         return None
 
     return edited(workload, edit)
@@ -205,10 +276,12 @@ def overlapped_copies(workload: do.Workload) -> do.Workload:
 
 
 def overlapped_collectives(workload: do.Workload) -> do.Workload:
-    """Nothing in a step waits for its collectives."""
+    """Nothing in a step waits for its collectives; what it called for that, it calls."""
 
     def edit(action: do.Action, _: object) -> list[do.Action] | None:
-        return [] if isinstance(action, do.WaitEvent) and action.event.startswith("reduced") else None
+        if isinstance(action, do.WaitEvent) and action.event.startswith("reduced"):
+            return [do.Call("StreamWaitEvent", action.call_ns)]
+        return None
 
     return edited(workload, edit)
 

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfkit.advise.loading import fault_of, loader_of
+from perfkit.advise.loading import fault_of, loader_of, waiting
 from perfkit.advise.loss import quote
 from perfkit.advise.rule import Rule
 from perfkit.model.prediction import OverlapLoader
@@ -71,7 +71,8 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         fix = "Make samples cheaper, or measure other `num_workers` and `prefetch_factor` and keep the fastest."
     pace = (*pace, *worker_side(attribution.worker_time))
     what_if = (OverlapLoader(),)
-    yield loss.finding("PK101", title, evidence=pace or loss.culprits(), fix=fix, safety="check", what_if=what_if)
+    finding = loss.finding("PK101", title, evidence=pace or loss.culprits(), fix=fix, safety="check", what_if=what_if)
+    yield waiting(attribution, finding)
 
 
 def worker_side(time: WorkerTime | None) -> tuple[str, ...]:

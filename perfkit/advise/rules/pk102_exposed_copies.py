@@ -57,14 +57,16 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         return
     loss = found[0]
     copies = sorted(attribution.copies, key=lambda copy: -copy.device_ns)
+    within = bool(copies) and WITHIN in copies[0].kind.lower()
+    names = () if within else host_copies(attribution)
     yield loss.finding(
         RULE.code,
         RULE.title,
         evidence=(*(sentence(copy) for copy in copies[:MOST_KINDS]), *loss.culprits()),
-        fix=FIX_WITHIN if copies and WITHIN in copies[0].kind.lower() else FIX,
+        fix=FIX_WITHIN if within else FIX,
         safety="check",
         where=copies[0].kind if copies else None,
-        what_if=(OverlapCopies(Which(names=names)),) if (names := host_copies(attribution)) else (),
+        what_if=(OverlapCopies(Which(names=names)),) if names else (),
     )
 
 

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfkit.advise.loading import fault_of
+from perfkit.advise.loading import beside, loader_of, lost_by
 from perfkit.advise.rule import Rule
 from perfkit.model.prediction import OverlapLoader
 
@@ -48,18 +48,20 @@ __all__ = ["RULE"]
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
     """Find time lost to a loader that works in the training process."""
-    found = fault_of(attribution)
-    if found is None or found[0] != "in_process":
+    loss = lost_by(attribution, "in_process")
+    if loss is None:
         return
-    loss = found[1]
-    yield loss.finding(
+    loader = loader_of(attribution, loss.timeline.id)
+    computes = 1 - loader.idling_ns / loader.ns if loader and loader.ns else 1.0
+    finding = loss.finding(
         RULE.code,
         RULE.title,
         evidence=loss.culprits(),
         fix="Load in worker processes: `num_workers` above 0 and `persistent_workers=True`; measure several counts.",
         safety="check",
-        what_if=(OverlapLoader(),),
+        what_if=(OverlapLoader(computes=computes),),
     )
+    yield beside(attribution, finding)
 
 
 RULE = Rule(

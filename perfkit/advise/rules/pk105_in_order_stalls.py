@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfkit.advise.loading import fault_of, loader_of
+from perfkit.advise.loading import loader_of, lost_by, waiting
 from perfkit.advise.rule import Rule
 from perfkit.model.prediction import OverlapLoader
 from perfkit.model.quantity import duration
@@ -45,13 +45,12 @@ __all__ = ["RULE"]
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
     """Find stalls of a loader that come at regular intervals."""
-    found = fault_of(attribution)
-    if found is None or found[0] != "in_order":
+    loss = lost_by(attribution, "in_order")
+    if loss is None:
         return
-    loss = found[1]
     loader = loader_of(attribution, loss.timeline.id)
     assert loader is not None
-    yield loss.finding(
+    finding = loss.finding(
         RULE.code,
         RULE.title,
         evidence=(
@@ -62,6 +61,7 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         safety="check",
         what_if=(OverlapLoader(),),
     )
+    yield waiting(attribution, finding)
 
 
 RULE = Rule(

@@ -5,7 +5,8 @@ What it does:
     was inside an operator on its way to a launch, inside the launch call
     itself, or had just launched and the kernel had not begun yet. On a CPU it
     counts stretches of operators that each take less than 20 microseconds,
-    with the Python between them.
+    without what recording them takes, with the Python between them and what
+    takes a tensor apart for them or puts it together again.
 
 Why it is slow:
     An eager operator costs the host some ten microseconds before its kernel
@@ -21,8 +22,15 @@ Example:
 Fix:
     Fewer, larger operators: one `baddbmm` for a loop of `addmm`, an `LSTM`
     for a cell written out, `torch._foreach_*`, a larger batch. Or launch
-    without the host: `torch.compile(model, mode="reduce-overhead")` or a
-    CUDA graph, where shapes are fixed.
+    without the host. Which way is open, the recorded steps tell: where all
+    of them run the same kernels with the same grids and nothing waits for
+    the device within, a CUDA graph does (`torch.cuda.graph`, or
+    `torch.compile(model, mode="reduce-overhead")`). Where sizes differ,
+    `torch.compile(model, dynamic=True)`, or a graph for each of a few sizes
+    to which inputs are padded. Where a result is read within the step, no
+    graph reaches across that: compile what lies between, or read it later.
+    Where compiled regions are entered several times a step, the code between
+    them is what breaks the graph: `TORCH_LOGS=graph_breaks` names it.
 
 Fix safety:
     Check. Compiled and fused kernels round differently; a CUDA graph replays
@@ -31,9 +39,9 @@ Fix safety:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from perfkit.advise.loss import largest_loss
+from perfkit.advise.loss import largest_loss, quote
 from perfkit.advise.rule import Rule
 from perfkit.advise.short_operators import calling
 from perfkit.model.prediction import CaptureGraph
@@ -44,9 +52,24 @@ if TYPE_CHECKING:
 
     from perfkit.advise.loss import Loss
     from perfkit.model.advice import Finding
-    from perfkit.model.attribution import Attribution
+    from perfkit.model.attribution import Attribution, Timeline
 
 __all__ = ["RULE"]
+
+LESS: Final = "Launch less: fused optimizer, larger batch, `torch.compile`."
+EITHER: Final = "Launch less: fused optimizer, larger batch, `torch.compile`; or with no host at all: CUDA graphs."
+GRAPH: Final = 'Capture the step in a CUDA graph: `torch.cuda.graph`, or `torch.compile(..., mode="reduce-overhead")`.'
+DYNAMIC: Final = "`torch.compile(..., dynamic=True)`; or pad to a few sizes, and capture a CUDA graph for each."
+VARIED: Final = "`torch.compile`, or larger operators: no CUDA graph stands for steps that differ in what they do."
+BETWEEN: Final = (
+    "`torch.compile` what lies between the waits, or read the result later: no CUDA graph reaches across a wait."
+)
+BROKEN: Final = (
+    'Have one compiled region a step (`TORCH_LOGS=graph_breaks` names what breaks it), with `mode="reduce-overhead"`.'
+)
+REDUCED: Final = 'Compile with `mode="reduce-overhead"`: the region still launches kernel by kernel.'
+MOSTLY: Final = 0.75
+"""Part of the steps that have to be alike: one odd step in four, in which something is logged, hinders no graph."""
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
@@ -55,17 +78,41 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
     loss = largest_loss(attribution, ("operator_dispatch", "launch_overhead", "launch_latency"))
     if loss is None:
         return
+    graph = loss.timeline.kind == "device"
+    fix, why = way_out(attribution, loss.timeline) if graph else (LESS, ())
     # A graph takes the Python between launches off the path, too.
     most = min(loss.ns + loss.timeline.idle.get("python", 0), loss.timeline.window_ns)
     finding = loss.finding(
         RULE.code,
         RULE.title,
-        evidence=(*pace(loss), *loss.culprits()),
-        fix="Launch less: fused optimizer, larger batch, `torch.compile`; or with no host at all: CUDA graphs.",
+        evidence=(*pace(loss), *why, *loss.culprits()),
+        fix=fix,
         safety="check",
-        what_if=(CaptureGraph(),) if loss.timeline.kind == "device" else (),
+        what_if=(CaptureGraph(),) if graph and fix not in (DYNAMIC, VARIED) else (),
     )
     yield finding._replace(saving_high_ns=most)
+
+
+def way_out(attribution: Attribution, timeline: Timeline) -> tuple[str, tuple[str, ...]]:
+    """Choose between a graph, compilation and both, by what the steps have in common; says why in a sentence."""
+    found = next((row for row in attribution.signs.likeness if row.timeline == timeline.id), None)
+    if found is None:
+        return EITHER, ()
+    regions = found.compiled / found.steps
+    waits = [row for row in attribution.signs.waits if row.timeline == timeline.id and row.calls >= found.steps]
+    if regions >= 1:
+        said = f"Compiled regions are entered {regions:.3g} times a step, and launch kernel by kernel."
+        return (BROKEN if regions > 1 else REDUCED), (said,)
+    alike = f"{found.same_work} of {count(found.steps, 'step')} run the same kernels in the same order"
+    if found.same_work < MOSTLY * found.steps:
+        return VARIED, (f"No more than {alike}.",)
+    if found.same_sizes < MOSTLY * found.steps:
+        return DYNAMIC, (f"{alike}, but only {found.same_sizes} with the same grids: sizes differ.",)
+    if waits:
+        calls = sum(row.calls for row in waits) / found.steps
+        place = f", most at {quote(waits[0].where)}" if waits[0].where else ""
+        return BETWEEN, (f"{alike} and sizes, but the host waits for the device {calls:.3g} times in each{place}.",)
+    return GRAPH, (f"{alike} with the same grids, and none waits for the device: one graph can stand for all.",)
 
 
 def pace(loss: Loss) -> tuple[str, ...]:

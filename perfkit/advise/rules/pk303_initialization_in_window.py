@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfkit.advise.loss import largest_loss
+from perfkit.advise.loss import largest_loss, lost_ns
 from perfkit.advise.rule import Rule
 from perfkit.model.prediction import RemoveHostTime
 
@@ -53,7 +53,8 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         evidence=loss.culprits(),
         fix="Record after a warm-up: `schedule(wait=2, warmup=2, active=5)`; it is paid once, not in every step.",
         safety="safe",
-        what_if=(RemoveHostTime("initialization"),),
+        # A replay knows only what the trace calls so, and not what operators set up.
+        what_if=(RemoveHostTime("initialization"),) if loss.ns == lost_ns(loss.timeline, loss.causes) else (),
     )
 
 

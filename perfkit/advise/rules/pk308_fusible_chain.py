@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.loss import quote
 from perfkit.advise.rule import Rule
-from perfkit.advise.saving import Saving, timelines, work_of
+from perfkit.advise.saving import Saving, rows_of, timelines, work_of
 from perfkit.model.prediction import FuseKernels
 from perfkit.model.quantity import count, duration
 
@@ -76,8 +76,9 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         evidence=tuple(describe(chain) for chain in chains[:MOST_NAMED]),
         fix=f"Use {native} for it, or `torch.compile` the function." if native else "`torch.compile` the function.",
         safety="check",
+        records=sum(chain.records for chain in chains),
         what_if=changes(attribution, saving.timeline, chains),
-    )
+    )._replace(rows=rows_of(chains))
 
 
 def of(attribution: Attribution, timeline: Timeline) -> list[Chain]:
@@ -107,14 +108,14 @@ def describe(chain: Chain) -> str:
 
 
 def changes(attribution: Attribution, timeline: Timeline, chains: list[Chain]) -> tuple[WhatIf, ...]:
-    """Return the program with the operators of each chain as one, where all of them is known.
+    """Return the program with the operators of each chain as one, and their backward passes, where all is known.
 
-    A thread does one thing after another: there a replay knows no more. Of the backward pass the kernels are not known.
+    A thread does one thing after another: there a replay knows no more.
     """
     work = work_of(attribution, timeline)
-    if timeline.kind != "device" or work is None or work.backward:
+    if timeline.kind != "device" or work is None:
         return ()
-    return tuple(FuseKernels(runs=chain.kernels) for chain in chains if chain.kernels)
+    return tuple(FuseKernels(runs=(*chain.kernels, *chain.backward)) for chain in chains if chain.kernels)
 
 
 RULE = Rule(

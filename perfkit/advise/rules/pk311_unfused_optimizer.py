@@ -72,6 +72,7 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         ),
         fix=f"`torch.optim.{update.name.partition('.')[0]}(..., fused=True)`.",
         safety="check",
+        records=update.records,
     )
 
 
@@ -81,7 +82,7 @@ def can_be_fused(update: Update) -> bool:
 
 
 def saving_of(attribution: Attribution, timeline: Timeline, update: Update) -> Saving:
-    """Return what one operator saves: the work beyond one pass, and the calls."""
+    """Return what one operator saves: the work beyond one pass, and the calls; at most all but its widest part."""
     work = min(TRAFFIC * update.widest_ns, update.time_ns)
     if timeline.kind == "device":
         lost = update.time_ns + update.idle_ns
@@ -90,7 +91,7 @@ def saving_of(attribution: Attribution, timeline: Timeline, update: Update) -> S
         lost = update.host_ns
         calls = update.host_ns - update.time_ns
     saved = lost - work - CALL_PART * calls
-    return Saving(attribution, timeline, lost, 0.7 * saved, saved, min(1.2 * saved, lost))
+    return Saving(attribution, timeline, lost, 0.7 * saved, saved, max(lost - update.widest_ns, saved))
 
 
 RULE = Rule(

@@ -29,10 +29,10 @@ Fix safety:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.rule import Rule
-from perfkit.advise.saving import Saving, timelines, work_of
+from perfkit.advise.saving import Saving, rows_of, timelines, work_of
 from perfkit.model.quantity import count, duration
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from perfkit.model.attribution import Attribution
 
 __all__ = ["RULE"]
+
+LEFT_BEHIND: Final = (0.5, 0.8)
+"""Part of the norms that a processor saves at least, and usually: what they read and wrote was in its caches after
+them, and has to be brought there by the operators around them otherwise."""
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
@@ -54,7 +58,9 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         if work is None or work.backward or not chains:
             continue
         norms, idle = sum(row.time_ns - row.kept_ns for row in chains), sum(row.idle_ns for row in chains)
-        saving = Saving(attribution, timeline, norms + idle / 2, 0.8 * norms, norms + idle / 3, norms + idle / 2)
+        least, usual = (0.8, 1.0) if timeline.kind == "device" else LEFT_BEHIND
+        most = norms + idle / 2 + sum(row.calling_ns for row in chains)
+        saving = Saving(attribution, timeline, norms + idle / 2, least * norms, usual * norms + idle / 3, most)
         if not saving.matters:
             continue
         calls = sum(row.calls for row in chains)
@@ -65,7 +71,8 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
             evidence=(f"{count(calls, 'batch norm')} after a convolution, {duration(norms)}; no backward pass.",),
             fix="Fold them into the convolutions: `torch.nn.utils.fusion.fuse_conv_bn_eval`.",
             safety="check",
-        )
+            records=sum(row.records for row in chains),
+        )._replace(rows=rows_of(chains))
         return
 
 

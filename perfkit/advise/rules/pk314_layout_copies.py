@@ -1,9 +1,9 @@
 """PK314 layout-copies: data is moved only to lie in another order.
 
 What it does:
-    Counts copies that `contiguous`, `reshape` or `clone` made because a
-    tensor did not lie in memory as the next operator wants it, and kernels
-    by which a library brings images from one layout into the other.
+    Counts copies that `contiguous` or `reshape` made because a tensor did
+    not lie in memory as the next operator wants it, kernels by which a
+    library brings images from one layout into the other, and clones.
 
 Why it is slow:
     A copy reads and writes all of the data and computes nothing. Transposed
@@ -41,21 +41,29 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE"]
 
-KINDS: Final = ("layout", "library")
-FIX: Final = "Keep one layout from end to end; for convolutions `memory_format=torch.channels_last`."
+TITLE: Final = "Data is copied only to change its layout"
+LAYOUT: Final = "Keep one layout from end to end; for convolutions `memory_format=torch.channels_last`."
+WORDS: Final = {
+    "layout": (TITLE, LAYOUT),
+    "library": (TITLE, LAYOUT),
+    "copy": (
+        "Data is copied as it is",
+        "Clone only what is written to afterwards; write results into place (`out=`, `copy_`, in-place operators).",
+    ),
+}
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
     """Find copies of this kind."""
-    yield from find_transfers(attribution, KINDS, code=RULE.code, title=RULE.title, fix=FIX)
+    yield from find_transfers(attribution, RULE.code, WORDS)
 
 
 RULE = Rule(
     code="PK314",
     name="layout-copies",
-    title="Data is copied only to change its layout",
-    symptom="copies data to change its layout",
-    thread_symptom="copies data to change its layout",
+    title=TITLE,
+    symptom="moves data about in memory",
+    thread_symptom="moves data about in memory",
     documentation=__doc__ or "",
     evaluate=evaluate,
 )

@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE"]
 
-KINDS: Final = ("type",)
-FIX: Final = "Cast once, outside of the loop, and keep weights in the type that they are used in."
+TITLE: Final = "Data is cast to another type again and again"
+WORDS: Final = {"type": (TITLE, "Cast once, outside of the loop, and keep weights in the type that they are used in.")}
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
     """Find copies of this kind."""
-    yield from find_transfers(attribution, KINDS, code=RULE.code, title=RULE.title, fix=FIX)
+    yield from find_transfers(attribution, RULE.code, WORDS)
 
 
 RULE = Rule(
     code="PK315",
     name="type-casts",
-    title="Data is cast to another type again and again",
+    title=TITLE,
     symptom="casts data to another type",
     thread_symptom="casts data to another type",
     documentation=__doc__ or "",

@@ -31,7 +31,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.rule import Rule
-from perfkit.advise.saving import Saving, timelines, width_of, work_of
+from perfkit.advise.saving import Saving, timelines, together, width_of, work_of
 from perfkit.model.prediction import ScaleBatch
 from perfkit.model.quantity import count, duration, percent
 
@@ -49,7 +49,18 @@ MOST_ROWS: Final = 16
 NARROW: Final = 0.5
 """Part of the time of kernels that do not fill the device, from which on it is small batches, and not some layers."""
 BALANCE: Final = (16.0, 28.0, 72.0)
-"""Rows from which on arithmetic takes longer than reading the weights: on few, usual and most processors."""
+"""Rows from which on arithmetic takes longer than reading the weights: on few, usual and most processors.
+
+A row costs two operations for each weight, which is read in four bytes once: the balance is half the operations a
+processor does while it reads a weight (the roofline of Williams, Waterman and Patterson, CACM 52/4, 2009). Two cores of
+AVX2 (100 Gflop/s each at 3.1 GHz) beside 25 GB/s make 16; of AVX-512 (200 Gflop/s) with as much for each core, 32 less
+what is lost to shallow loops; a server of many cores that share 200 GB/s up to 72.
+"""
+
+MOST_FLOPS_PER_S: Final = 190e9
+"""In single precision, of one core: two units of 16 numbers, two operations each, at 3 GHz. More is that of several."""
+LESS_OFTEN: Final = (0.7, 0.85, 0.95)
+"""Part of what is done once for each batch that larger ones save: a few to a dozen become one."""
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
@@ -88,14 +99,16 @@ def on_device(attribution: Attribution, timeline: Timeline, width: Width) -> Ite
 
 def on_thread(attribution: Attribution, timeline: Timeline, width: Width) -> Iterator[Finding]:
     """Find matrix work with few rows on a processor."""
-    low, usual, high = (width.matrix_ns * max(1 - width.batch / rows, 0.1) for rows in BALANCE)
-    added = width.gathering_ns
+    matrix, added = width.matrix_ns, width.gathering_ns
+    low, usual, high = (matrix * max(1 - width.batch / rows, 0.1) for rows in BALANCE)
+    if 0 < width.flops_per_s < MOST_FLOPS_PER_S:
+        high = max(min(high, matrix * (1 - width.flops_per_s / MOST_FLOPS_PER_S)), low)
+        usual = min(usual, (low + high) / 2)
+    # What else a step does is mostly to call operators: once for each batch, as gradients are added.
     updates = sum(row.host_ns for row in attribution.signs.updates if row.timeline == timeline.id)
-    # Of what else a step does, calling operators is most, and that is done for each batch, too.
-    rest = max(timeline.busy_ns - width.matrix_ns - added - updates, 0)
-    lost = width.matrix_ns + added + rest
-    usual, high = usual + 0.9 * added + 0.5 * rest, high + added + 0.9 * rest
-    saving = Saving(attribution, timeline, lost, low + 0.7 * added, usual, high)
+    calling = max(timeline.busy_ns + timeline.idle.get("python", 0) - matrix - updates, 0)
+    ends = together((low, usual, high), (LESS_OFTEN[0] * calling, LESS_OFTEN[1] * calling, LESS_OFTEN[2] * calling))
+    saving = Saving(attribution, timeline, matrix + calling, *ends)
     if saving.matters:
         yield saving.finding(
             RULE.code,

@@ -7,10 +7,11 @@ What it does:
 
 Why it is slow:
     Part of that time moves data, the rest waits for the slowest rank to
-    arrive. The trace of one rank does not tell them apart: compare it with
-    the other ranks' traces. Gradients are reduced late if they come in one
-    large bucket, and an all-gather that is asked for only when its result is
-    needed has nothing to hide behind.
+    arrive. The trace of one rank tells them apart only where a collective
+    took far longer than another one that moved as much: PK603 has that part.
+    The other ranks' traces tell all of it. Gradients are reduced late if they
+    come in one large bucket, and an all-gather that is asked for only when
+    its result is needed has nothing to hide behind.
 
 Example:
     loss.backward()
@@ -39,7 +40,7 @@ from perfkit.model.quantity import count, duration, percent
 from perfkit.model.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from perfkit.advise.loss import Loss
     from perfkit.model.advice import Finding
@@ -50,21 +51,31 @@ __all__ = ["RULE"]
 
 MOST_COLLECTIVES: Final = 3
 EXPOSED: Final = "exposed_communication"
+SAME: Final = "moving data and waiting look the same"
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
-    """Find time in which a device does nothing but communicate."""
-    yield from find(attribution, "moving data and waiting look the same.")
+    """Find time in which a device does nothing but communicate, without what is waiting for certain: PK603 has it."""
+    waited: dict[str, int] = {}
+    for row in attribution.signs.meetings:
+        waited[row.timeline] = waited.get(row.timeline, 0) + row.exposed_ns
+    remark = "beyond what PK603 counts, waiting looks the same as moving data" if waited else SAME
+    yield from find(without(attribution, waited), f"{remark}.")
 
 
 def evaluate_fleet(attribution: Attribution, fleet: Fleet) -> Iterator[Finding]:
-    """Find such time once all ranks have arrived: PK602 has the rest."""
+    """Find such time once all ranks have arrived: PK602 or PK603 has the rest."""
     waited = {f"rank{row.rank}:{row.timeline}": row.exposed_wait_ns for row in fleet.ranks}
+    yield from find(without(attribution, waited), "waiting for ranks that come late is not counted.")
+
+
+def without(attribution: Attribution, waited: Mapping[str, int]) -> Attribution:
+    """Return the attribution with less exposed communication on each timeline."""
     lines = []
     for line in attribution.timelines:
-        moving = line.busy.get(EXPOSED, 0) - waited.get(line.id, 0)
+        moving = max(line.busy.get(EXPOSED, 0) - waited.get(line.id, 0), 0)
         lines.append(line._replace(busy={**line.busy, EXPOSED: moving}))
-    yield from find(attribution._replace(timelines=Table(lines)), "waiting for ranks that come late is not counted.")
+    return attribution._replace(timelines=Table(lines))
 
 
 def find(attribution: Attribution, remark: str) -> Iterator[Finding]:

@@ -22,13 +22,12 @@ Fix safety:
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.loss import LEAST_NS
 from perfkit.advise.rule import Rule
 from perfkit.advise.saving import Saving, timelines
-from perfkit.model.quantity import count, duration
+from perfkit.model.quantity import count, duration, median
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +50,7 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         if len(steps) < FEWEST:
             continue
         took = [step.end_ns - step.start_ns - sum(step.idle.get(cause, 0) for cause in ONE_TIME) for step in steps]
-        usual = statistics.median(took[len(took) // 2 :])
+        usual = median(took[len(took) // 2 :])
         slow = next((place for place, ns in enumerate(took) if ns < FAR_LONGER * usual), len(took))
         if not 0 < slow <= len(took) // 2:
             continue

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from perfkit.model.arrays import distinct
 from perfkit.model.prediction import Which
 from perfkit.model.program import WAITS, Spans
 from perfkit.model.trace import Category
-from perfkit.simulate.changes.host import stop_waiting
+from perfkit.simulate.changes.host import stop_waiting, take_faster
 from perfkit.simulate.engine import NO_EDGE
-from perfkit.simulate.subject import SLOW, SWIFT, USUAL, inside
+from perfkit.simulate.lags import BEHIND
+from perfkit.simulate.subject import QUANTILE, SLOW, SWIFT, USUAL, inside
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from perfkit.model.prediction import (
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
         ScaleBatch,
         SpeedUp,
     )
-    from perfkit.model.program import Activities
+    from perfkit.model.program import Activities, Calls
     from perfkit.simulate.replay import Run
     from perfkit.simulate.subject import Subject
 
@@ -33,10 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["capture_graph", "fuse_kernels", "overlap_collectives", "overlap_copies", "scale_batch", "speed_up"]
 
-GRAPH_LAUNCH_NS: Final = {SWIFT: 8_000, USUAL: 20_000, SLOW: 100_000}
-"""To launch a graph, and to copy the inputs of a step into its place."""
-SMALL_NS: Final = 10_000
-"""A shorter kernel does not fill its device: a larger batch costs it nothing."""
+GRAPH_LAUNCH_NS: Final = {SWIFT: 3_500, USUAL: 50_000, SLOW: 100_000}
+"""To launch a graph, and to copy the inputs of a step into its place: at least what CUDA.jl's manual measures of 80
+kernels (https://cuda.juliagpu.org/dev/usage/graphs/)."""
+FIXED_NS: Final = 2_000
+"""What a kernel takes that has nothing to do, about: that does not grow with the batch."""
 
 
 def overlap_copies(subject: Subject, run: Run, change: OverlapCopies, assumed: int) -> int:
@@ -46,22 +51,35 @@ def overlap_copies(subject: Subject, run: Run, change: OverlapCopies, assumed: i
     copies = (activities.category == Category.MEMCPY) & ~activities.communicates
     copies &= subject.selection.activities(change.which) & (activities.call >= 0)
     waits = subject.graph.parts.waits
-    # A synchronization of one stream that waits for such a copy is the copy's own.
+    # A synchronization of one stream right after such a copy is the copy's own.
+    last = last_launches(program.calls)[waits.call]
+    at_once = (activities.call[waits.activity] == last) & (program.waits[waits.call] == WAITS.index("stream"))
     for_copies = np.zeros(len(program.calls.row), bool)
-    for_copies[waits.call[copies[waits.activity]]] = True
-    stop_waiting(subject, run, for_copies & (program.waits != WAITS.index("device")), assumed)
-    run.lags["wait"][copies[waits.activity]] = NO_EDGE
-    bypass(subject, run, copies)
-    queue = subject.graph.edges["queue"].target - subject.graph.parts.host.nodes
-    run.lags["queue"][copies[queue]] = NO_EDGE
+    own = ~np.isin(program.waits[waits.call], (WAITS.index("stream"), WAITS.index("device")))
+    for_copies[waits.call[copies[waits.activity] & (at_once | own)]] = True
+    stop_waiting(subject, run, for_copies, assumed)
+    bypass(subject, run, copies, (*BEHIND, "wait"))
+    for kind in BEHIND:
+        target = subject.graph.edges[kind].target - subject.graph.parts.host.nodes
+        run.lags[kind][copies[target]] = NO_EDGE
     return int(copies.sum())
 
 
-def bypass(subject: Subject, run: Run, away: Mask) -> None:
-    """Have what is behind activities on their stream wait for what is before these instead."""
+def last_launches(calls: Calls) -> Ints:
+    """Return the last call before each, on the same thread, that handed work to a device, or -1."""
+    found = np.full(len(calls.row), -1, np.int64)
+    for thread in distinct(calls.thread).tolist():
+        mine = np.flatnonzero(calls.thread == thread)
+        last = np.maximum.accumulate(np.where(calls.launches[mine], mine, -1))
+        found[mine[1:]] = last[:-1]
+    return found
+
+
+def bypass(subject: Subject, run: Run, away: Mask, kinds: Sequence[str] = BEHIND) -> None:
+    """Have what waits for activities wait for what is before these on their stream instead."""
     graph = subject.graph
     run.away[:] |= away
-    streams, edges = graph.parts.streams, graph.edges["queue"]
+    streams = graph.parts.streams
     order = streams.order
     stays = ~away[order]
     # For each place of the sorted streams the last one before it, on the same stream, that stays.
@@ -70,14 +88,14 @@ def bypass(subject: Subject, run: Run, away: Mask) -> None:
     last = np.where(last >= streams.bounds[streams.of[order]], last, -1)
     before = np.full(len(order), -1, np.int64)
     before[order] = np.where(last >= 0, order[last], -1)
-    target, source = edges.target - graph.parts.host.nodes, edges.source - graph.parts.host.nodes
-    some = np.flatnonzero(away[source] & ~away[target])
-    found = before[target[some]]
-    run.lags["queue"][some[found < 0]] = NO_EDGE
-    run.sources["queue"][some[found >= 0]] = subject.graph.activity_nodes(found[found >= 0])
-    events = graph.edges["event"]
-    loose = away[events.source - graph.parts.host.nodes] & ~away[events.target - graph.parts.host.nodes]
-    run.lags["event"][loose] = NO_EDGE
+    away = np.append(away, False)  # of the host
+    for kind in kinds:
+        edges, lags, offset = graph.edges[kind], run.lags[kind], graph.parts.host.nodes
+        target, source = np.maximum(edges.target - offset, -1), np.maximum(edges.source - offset, -1)
+        some = np.flatnonzero(away[source] & ~away[target] & (lags != NO_EDGE))
+        found = before[source[some]]
+        lags[some[found < 0]] = NO_EDGE
+        run.sources[kind][some[found >= 0]] = graph.activity_nodes(found[found >= 0])
 
 
 def overlap_collectives(subject: Subject, run: Run, change: OverlapCollectives, _assumed: int) -> int:
@@ -91,7 +109,7 @@ def overlap_collectives(subject: Subject, run: Run, change: OverlapCollectives, 
     some = np.flatnonzero(away[source] & ~away[target])
     earlier = subject.last_of_earlier_step[source[some]]
     some, earlier = some[earlier >= 0], earlier[earlier >= 0]
-    run.lags["event"][some] = 0
+    run.lags["event"][some], run.tables["event"][some] = 0, -1
     run.sources["event"][some] = subject.graph.activity_nodes(earlier)
     return int(away.sum())
 
@@ -122,7 +140,9 @@ def fuse_kernels(subject: Subject, run: Run, change: FuseKernels, assumed: int) 
     first = np.flatnonzero(np.append(True, number[1:] != number[:-1]))
     longest, total = np.maximum.reduceat(run.own[nodes], first), np.add.reduceat(run.own[nodes], first)
     fused = total if assumed == SLOW else longest
-    fused = np.minimum(np.full(len(first), change.fused_ns), total) if change.fused_ns else fused
+    least, most = change.fused_ends_ns or (change.fused_ns, change.fused_ns)
+    known = {SWIFT: least, USUAL: change.fused_ns, SLOW: most}[assumed]
+    fused = np.minimum(np.full(len(first), known), total) if known else fused
     gone = np.ones(len(sets), bool)
     gone[first] = False
     run.own[nodes] = 0
@@ -132,6 +152,7 @@ def fuse_kernels(subject: Subject, run: Run, change: FuseKernels, assumed: int) 
     run.lags["launch"][dropped[graph.edges["launch"].target - graph.parts.host.nodes]] = NO_EDGE
     queue = graph.edges["queue"].target - graph.parts.host.nodes
     run.lags["queue"][dropped[queue]] = np.minimum(run.lags["queue"][dropped[queue]], 0)
+    run.tables["queue"][dropped[queue]] = -1
     subject.scale_host(run, launching(subject, dropped, whole_operators=assumed != SLOW), 0)
     return len(first)
 
@@ -159,15 +180,16 @@ def launching(subject: Subject, dropped: Mask, *, whole_operators: bool) -> Span
     """Return the host time of launching activities: that of their calls, or of operators that launch nothing else."""
     program = subject.graph.program
     activities, calls = program.activities, program.calls
-    kept = np.unique(activities.call[~dropped & (activities.call >= 0)])
-    gone = np.setdiff1d(activities.call[dropped & (activities.call >= 0)], kept)
+    kept = distinct(activities.call[~dropped & (activities.call >= 0)])
+    gone = distinct(activities.call[dropped & (activities.call >= 0)])
+    gone = gone[~np.isin(gone, kept)]
     order = gone[np.lexsort((calls.start[gone], calls.thread[gone]))]
     alone = Spans(calls.thread[order], calls.start[order], calls.end[order], calls.row[order])
     if not whole_operators:
         return alone
     around = subject.selection.operators_around(gone)
     needed = np.zeros(len(around.row), bool)
-    for thread in np.unique(around.thread).tolist():
+    for thread in distinct(around.thread).tolist():
         mine = np.flatnonzero(around.thread == thread)
         still = np.sort(calls.start[kept[calls.thread[kept] == thread]])
         needed[mine] = np.searchsorted(still, around.start[mine]) < np.searchsorted(still, around.end[mine])
@@ -187,47 +209,79 @@ def capture_graph(subject: Subject, run: Run, change: CaptureGraph, assumed: int
     """Launch a step's kernels at once: the host time of it goes, and no delay between them is longer than usual."""
     graph = subject.graph
     program, parts = graph.program, graph.parts
-    everything = change.which == Which()
-    chosen = (subject.step_of >= 0) & (program.activities.call >= 0)
-    copies = program.activities.category == Category.MEMCPY
-    if everything:
-        chosen &= ~copies
-        subject.scale_host(run, everything_but_waits(subject, chosen), 0)
+    activities = program.activities
+    chosen = (subject.step_of >= 0) & (activities.call >= 0)
+    captured = np.zeros(len(chosen), bool)  # on all devices of the process
+    for steps in program.steps:
+        captured[steps.activity[steps.step >= 0]] = True
+    captured &= np.isin(activities.owner, activities.owner[chosen]) & (activities.call >= 0)
+    if change.which == Which():
+        chosen &= activities.category != Category.MEMCPY
+        captured &= activities.category != Category.MEMCPY
+        at_once = assumed != SLOW
+        spans = within_steps(subject, chosen) if at_once else launching(subject, chosen, whole_operators=True)
+        subject.scale_host(run, spans, 0, SWIFT if at_once else SLOW)
     else:
         spans = subject.selection.operators(change.which)
         chosen &= subject.launched_inside(spans)
+        captured &= subject.launched_inside(spans)
         subject.scale_host(run, spans, 0)
-    for kind in ("launch", "queue", "event"):
+    swift = parts.seen.delays(QUANTILE[SWIFT])
+    for kind, delay in (("launch", swift.latency), ("queue", swift.queue), ("event", swift.queue)):
         target = graph.edges[kind].target - parts.host.nodes
-        swift = np.minimum(graph.lags[SWIFT][kind], run.lags[kind])
-        run.lags[kind] = np.where(chosen[target] & (run.lags[kind] != NO_EDGE), swift, run.lags[kind])
+        some = captured[target] & (run.lags[kind] != NO_EDGE)
+        run.lags[kind][some] = np.minimum(run.lags[kind][some], delay[target[some]])
+        run.tables[kind][some] = -1
     first = np.full(int(subject.step_of.max(initial=-1)) + 1, len(program.calls.row), np.int64)
-    np.minimum.at(first, subject.step_of[chosen], program.activities.call[chosen])
+    np.minimum.at(first, subject.step_of[chosen], activities.call[chosen])
     first = first[first < len(program.calls.row)]
     chain = subject.chain_of[parts.host.call_end[first]]
     run.lags["chain"][chain[chain >= 0]] += GRAPH_LAUNCH_NS[assumed]
     return int(chosen.sum())
 
 
-def everything_but_waits(subject: Subject, chosen: Mask) -> Spans:
-    """Return, for each thread that launches, the time from its first to its last launch without waits and loading."""
+def within_steps(subject: Subject, chosen: Mask) -> Spans:
+    """Return the time from the first to the last launch of each step, on whatever device of the process.
+
+    It is that of each thread that launches, without its waits and its loading.
+    """
     program, parts = subject.graph.program, subject.graph.parts
-    calls, loading = program.calls, program.loading
-    call = np.unique(program.activities.call[chosen])
+    activities, calls, loading = program.activities, program.calls, program.loading
+    process = distinct(activities.owner[chosen])
+    begin, until = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    call = np.empty(0, np.int64)
+    for steps in program.steps:
+        some = (steps.step >= 0) & np.isin(activities.owner[steps.activity], process)
+        some &= (activities.call[steps.activity] >= 0) & (activities.category[steps.activity] != Category.MEMCPY)
+        mine, step = activities.call[steps.activity[some]], steps.step[some]
+        call = distinct(np.concatenate((call, mine)))
+        for one in distinct(step).tolist():
+            begin.append(calls.start[mine[step == one]].min(keepdims=True))
+            until.append(calls.end[mine[step == one]].max(keepdims=True))
+    bounds = list(zip(*merged(np.concatenate(begin), np.concatenate(until)), strict=True))
     found = [np.empty((3, 0), np.int64)]
-    for thread in np.unique(calls.thread[call]).tolist():
-        mine = call[calls.thread[call] == thread]
+    for thread in distinct(calls.thread[call]).tolist():
         waits = np.flatnonzero(parts.waiting & (calls.thread == thread))
         loads = np.flatnonzero(loading.thread == thread)
         start = np.concatenate((calls.start[waits], loading.start[loads]))
         end = np.concatenate((calls.end[waits], loading.end[loads]))
         order = np.argsort(start, kind="stable")
-        low = np.concatenate((calls.start[mine[:1]], np.maximum.accumulate(end[order])))
-        high = np.concatenate((start[order], [calls.end[mine].max()]))
-        some = high > low
-        found.append(np.stack((np.full(int(some.sum()), thread), low[some], high[some])))
+        for first, last in bounds:
+            some = order[(end[order] > first) & (start[order] < last)]
+            low = np.append(first, np.maximum.accumulate(end[some]))
+            high = np.append(start[some], last)
+            found.append(np.stack((np.full(len(low), thread), low, high))[:, high > low])
     thread_of, start, end = np.concatenate(found, axis=1)
-    return Spans(thread_of.astype(np.int32), start, end, np.full(len(start), -1))
+    order = np.lexsort((start, thread_of))
+    return Spans(thread_of[order].astype(np.int32), start[order], end[order], np.full(len(order), -1))
+
+
+def merged(begin: Ints, until: Ints) -> tuple[Ints, Ints]:
+    """Return stretches with those joined that overlap, by their beginning."""
+    order = np.argsort(begin, kind="stable")
+    begin, until = begin[order], np.maximum.accumulate(until[order])
+    first = np.flatnonzero(np.append(True, begin[1:] > until[:-1])[: len(begin)])
+    return begin[first], until[np.append(first[1:], len(until))[: len(first)] - 1]
 
 
 def scale_batch(subject: Subject, run: Run, change: ScaleBatch, assumed: int) -> int:
@@ -238,8 +292,10 @@ def scale_batch(subject: Subject, run: Run, change: ScaleBatch, assumed: int) ->
     subject.scale_host(run, program.loading.take(own), change.factor)
     late = run.lags["made"] != NO_EDGE
     run.lags["made"][late] = np.rint(run.lags["made"][late] * change.factor).astype(np.int64)
+    if assumed == SLOW:
+        take_faster(subject, run, change.factor)
     work = graph.activity_nodes(np.flatnonzero(~collectives(program.activities)))
-    least = {SWIFT: np.iinfo(np.int64).max, USUAL: SMALL_NS, SLOW: 0}[assumed]
-    longer = work[run.own[work] >= least]
-    run.own[longer] = np.rint(run.own[longer] * change.factor).astype(np.int64)
+    if assumed != SWIFT:
+        fixed = np.minimum(run.own[work], FIXED_NS if assumed == USUAL else 0)
+        run.own[work] = fixed + np.rint((run.own[work] - fixed) * change.factor).astype(np.int64)
     return len(work)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perfkit.advise import advise
+from perfkit.model.attribution import Copy
 from perfkit.model.prediction import OverlapLoader, Prediction, RemoveSync, ScaleBatch
 from perfkit.model.signs import Signs, Width, Work
 from perfkit.model.table import Table
@@ -43,7 +44,8 @@ def test_a_finding_is_worth_what_the_replay_saves_with_its_interval_and_what_it_
     found = priced(LOADING, replay(200), "PK101")
     assert (found.saving_low_ns, found.saving_ns, found.saving_high_ns) == (190 * MS, 200 * MS, 210 * MS)
     assert found.share == 0.3
-    assert found.evidence[-2:] == ("Replayed without it: 20.0 % less, 19.0 % to 21.0 %.", "Workers keep up.")
+    assert found.evidence[-1] == "Replayed without it: 20.0 % less, 19.0 % to 21.0 %."
+    assert (found.replayed_ns, found.assumptions) == (200 * MS, ("Workers keep up.",))
     assert found.what_if == (OverlapLoader(),)
 
 
@@ -51,6 +53,20 @@ def test_no_more_is_saved_than_the_fault_takes_but_where_the_host_is_let_go() ->
     assert priced(LOADING, replay(400), "PK101").saving_ns == 300 * MS
     found = priced(WAITING, replay(400), "PK201")
     assert (found.saving_ns, found.what_if) == (400 * MS, (RemoveSync(),))
+
+
+def test_what_a_replay_has_no_events_for_is_no_command_to_run() -> None:
+    found = priced(LOADING, replay(200, matched=0), "PK101")
+    assert (found.what_if, found.command, found.saving_ns) == ((), "", 300 * MS)
+    assert priced(LOADING, replay(200), "PK101").command
+
+
+def test_copies_within_a_device_are_worth_no_more_than_they_take() -> None:
+    line = timeline({"compute": 900 * MS, "exposed_copy": 100 * MS}, steps=4)
+    within, pinned = Copy("Memcpy DtoD", 9, 80 * MS, 0, 0.0), Copy("Memcpy HtoD (Pinned)", 9, 20 * MS, 0, 0.0)
+    assert priced(attribution(line, copies=[within, pinned]), replay(400), "PK102").saving_ns == 100 * MS
+    from_host = attribution(line, copies=[within._replace(device_ns=10 * MS), pinned])
+    assert priced(from_host, replay(400), "PK102").saving_ns == 400 * MS
 
 
 def test_a_graph_takes_the_python_between_launches_off_the_path_too() -> None:

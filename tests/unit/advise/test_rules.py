@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Timeline
 
-SILENT = {"compute", "no_request"}
+SILENT = {"compute", "no_request", "no_work"}
 """Computing is what a device is for, and a service without requests has nothing to repair."""
 
 
@@ -176,6 +176,21 @@ def test_a_step_as_a_whole_is_nobody_to_blame() -> None:
     finding = next(finding for finding in loader_bound().advice.findings if finding.rule == "PK304")
     assert "ProfilerStep" not in " ".join(finding.evidence)
     assert finding.where == ""
+
+
+@pytest.mark.parametrize(
+    ("gaps", "steps", "code"), [(2, 5, "PK303"), (5, 5, "PK301"), (100, 5, "PK301"), (14, 0, "PK303")]
+)
+def test_what_an_operator_sets_up_once_is_no_launching(gaps: int, steps: int, code: str) -> None:
+    line = timeline({"compute": 600 * MS}, {"operator_dispatch": 400 * MS}, steps=steps)
+    blame = (
+        Blame(line.id, "operator_dispatch", "aten::conv2d", "thread 1", "", 390 * MS, gaps),
+        Blame(line.id, "operator_dispatch", "aten::conv2d", "thread 2", "", 5 * MS, 100),
+    )
+    found = findings(line, blame=blame)
+    once = gaps < steps or not steps
+    assert (found[0].rule, found[0].saving_ns) == (code, (390 if once else 400) * MS)
+    assert found[0].evidence[-1].count("aten::conv2d") == 1
 
 
 def test_a_name_with_backticks_or_without_end_stays_within_its_quotes() -> None:

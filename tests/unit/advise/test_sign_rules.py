@@ -9,7 +9,21 @@ import pytest
 
 from perfkit.advise import RULES, advise
 from perfkit.model.attribution import Blame
-from perfkit.model.signs import Chain, Loader, Memory, Signs, Stretch, Transfer, Update, Wait, Width, Work
+from perfkit.model.prediction import FuseKernels
+from perfkit.model.signs import (
+    Chain,
+    Likeness,
+    Loader,
+    Meeting,
+    Memory,
+    Signs,
+    Stretch,
+    Transfer,
+    Update,
+    Wait,
+    Width,
+    Work,
+)
 from perfkit.model.table import Table
 from tests.diagnoses import MS, attribution, timeline
 
@@ -37,7 +51,7 @@ TRAINING = Work(GPU.id, True, 0, 0, 0, 0)
 SERVING = Work(GPU.id, False, 100, 900 * MS, 20 * MS, 1)
 WORKERS = Loader(
     GPU.id, "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__", "workers",
-    16, 400 * MS, 25 * MS, 40 * MS, 0, 0, 0, 380 * MS, 0, 0, 0,
+    16, 400 * MS, 25 * MS, 40 * MS, 0, 0, 0, 380 * MS, 400 * MS, 0, 0, 0,
 )  # fmt: skip
 IN_PROCESS = WORKERS._replace(name="enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__", kind="in_process")
 STALLS = WORKERS._replace(typical_ns=MS, longest_ns=110 * MS, stalled=4, stalled_ns=360 * MS, period=4)
@@ -48,6 +62,11 @@ SILENCE = Stretch(THREAD.id, "no_operator", "train.py(20): count", 4, 200 * MS, 
 DEVICE_WIDE = Wait(GPU.id, "device", "cudaDeviceSynchronize", "cudaDeviceSynchronize", "t", "a.py(1): f", 4, MS, (1,))
 ITEM = Wait(GPU.id, "item", "aten::item", "cudaStreamSynchronize", "t", "a.py(2): g", 4, 300 * MS, (2,))
 FULL = Memory(GPU.id, 80 * GB, 78 * GB, 79 * GB, 5, 3, 50 * MS, "a.py(3): h")
+
+
+ALIKE = Likeness(GPU.id, 4, 4, 4, 0, 0)
+MEETING = Meeting(GPU.id, "allreduce", 40, 12, 30 * MS, 110 * MS, 100 * MS)
+TALKING = timeline({"compute": 800 * MS, "exposed_communication": 200 * MS}, steps=4)
 
 
 class Case(NamedTuple):
@@ -146,6 +165,8 @@ CASES = (
         program(memory=[FULL._replace(allocated=10 * GB, reserved=20 * GB)]),
     ),
     Case("PK503", "", program(memory=[FULL]), program(memory=[FULL._replace(allocated=60 * GB)])),
+    Case("PK603", "allreduce", program(TALKING, meetings=[MEETING]), program(TALKING)),
+    Case("PK603", "allreduce", program(TALKING, meetings=[MEETING]), program(GPU, meetings=[MEETING])),
     Case("PK903", "", program(timeline({"compute": 9 * MS}, steps=1)), program(timeline({"compute": 9 * MS}, steps=3))),
     Case("PK905", "", program(widths=[WIDTH._replace(graph_ns=500 * MS)]), program(widths=[WIDTH])),
 )
@@ -171,6 +192,54 @@ def test_a_rule_speaks_where_the_fault_is_and_not_where_it_is_not(case: Case) ->
     assert not found(case.code, case.healthy)
 
 
+@pytest.mark.parametrize(
+    ("likeness", "waits", "fix"),
+    [
+        ((), [], "or with no host at all: CUDA graphs"),
+        ([ALIKE], [], "Capture the step in a CUDA graph"),
+        ([ALIKE], [ITEM._replace(calls=3)], "Capture the step in a CUDA graph"),
+        ([ALIKE], [ITEM], "no CUDA graph reaches across a wait"),
+        ([ALIKE._replace(same_sizes=2)], [], "dynamic=True"),
+        ([ALIKE._replace(same_sizes=1, same_work=1)], [ITEM], "steps that differ"),
+        ([ALIKE._replace(compiled=4)], [], 'mode="reduce-overhead"'),
+        ([ALIKE._replace(compiled=20)], [ITEM], "graph_breaks"),
+    ],
+)
+def test_the_way_out_of_launching_is_chosen_by_what_steps_have_in_common(likeness: Any, waits: Any, fix: str) -> None:
+    line = timeline({"compute": 600 * MS}, {"launch_overhead": 400 * MS}, steps=4, activities=4000)
+    (finding,) = found("PK301", program(line, likeness=likeness, waits=waits))
+    assert fix in finding.fix
+    assert bool(finding.what_if) == (fix not in {"dynamic=True", "steps that differ"})
+    assert all(re.search(r"\d", sentence) and sentence.endswith(".") for sentence in finding.evidence)
+
+
+def test_waiting_that_is_certain_is_no_communication_that_could_be_overlapped() -> None:
+    alone = found("PK601", program(TALKING))[0]
+    (rest,) = found("PK601", program(TALKING, meetings=[MEETING]))
+    assert alone.saving_ns - rest.saving_ns == MEETING.exposed_ns
+
+
+@pytest.mark.parametrize(
+    "profiler", ["perfkit", "nsight-systems", "rocprofv3", "onnxruntime", "triton-server", "trtexec"]
+)
+def test_how_to_record_is_said_in_the_words_of_the_profiler_that_was_used(profiler: str) -> None:
+    line = timeline({"compute": 60 * MS}, {"unattributed_host_silent": 40 * MS}, steps=1)
+    fixes = [finding.fix for finding in advise(program(line), recorded_as=profiler).findings]
+    assert len(fixes) == 2
+    assert not [fix for fix in fixes if re.search("activities=|with_stack|schedule\\(", fix)]
+    assert all(fix.endswith(".") for fix in fixes)
+
+
+def test_attention_is_replayed_as_one_kernel_where_all_of_its_kernels_are_known() -> None:
+    (finding,) = found("PK309", program(chains=[ATTENTION], works=[SERVING]))
+    (change,) = finding.what_if
+    assert isinstance(change, FuseKernels)
+    assert change.fused_ends_ns is not None
+    least, most = change.fused_ends_ns
+    assert least < change.fused_ns < ATTENTION.kept_ns / ATTENTION.calls < most
+    assert not found("PK309", program(chains=[ATTENTION], works=[TRAINING]))[0].what_if
+
+
 def test_first_steps_that_take_far_longer_are_a_warm_up() -> None:
     steps = [(0, 500 * MS), (500 * MS, 600 * MS), (600 * MS, 700 * MS), (700 * MS, 800 * MS), (800 * MS, 900 * MS)]
     line = timeline({"compute": 900 * MS}, steps=5)
@@ -188,6 +257,45 @@ def test_what_says_something_of_the_recording_saves_nothing_and_is_not_the_news(
     assert findings[1].saving_high_ns == 0
     alone = advise(program(timeline({"compute": 100 * MS}, steps=1)))
     assert alone.verdict == "The GPU is busy 100 % of the step: nothing that holds it up is worth your time."
+
+
+def test_steps_in_which_workers_start_may_be_longer_than_starting_shows() -> None:
+    (shown,) = found("PK104", program(loaders=[ANEW]))
+    (longer,) = found("PK104", program(loaders=[ANEW._replace(longer_ns=300 * MS)]))
+    first = ANEW.startup_ns - ANEW.making_ns
+    assert (shown.saving_ns, shown.saving_high_ns) == (ANEW.startup_ns - first, ANEW.startup_ns)
+    assert (longer.saving_ns, longer.saving_high_ns) == (300 * MS - first, 300 * MS)
+
+
+def test_a_processor_still_computes_the_exponentials_of_a_fused_attention() -> None:
+    chain = ATTENTION._replace(timeline=THREAD.id, kernels=())
+    softmax = chain._replace(arithmetic_ns=(chain.time_ns - chain.kept_ns) // 2)
+    works = [SERVING._replace(timeline=THREAD.id)]
+    (moves,), (computes,) = (found("PK309", program(THREAD, chains=[one], works=works)) for one in (chain, softmax))
+    assert computes.saving_ns < moves.saving_ns
+    assert computes.saving_high_ns < moves.saving_high_ns
+
+
+def test_no_core_multiplies_faster_than_it_can() -> None:
+    width = WIDTH._replace(timeline=THREAD.id, batch=8)
+    works = [TRAINING._replace(timeline=THREAD.id)]
+    (slow,), (fast,) = (
+        found("PK401", program(THREAD, widths=[width._replace(flops_per_s=rate)], works=works)) for rate in (20e9, 90e9)
+    )
+    assert fast.saving_high_ns < slow.saving_high_ns
+
+
+def test_who_waits_no_more_may_compute_faster_and_a_late_batch_is_late_by_what_was_seen() -> None:
+    line = THREAD._replace(busy={"compute": 600 * MS}, idle={"data_loading": 400 * MS})
+    workers = WORKERS._replace(timeline=THREAD.id, late_ns=300 * MS, waited_ns=390 * MS)
+    (finding,) = found("PK101", program(line, loaders=[workers]))
+    assert (finding.saving_low_ns, finding.saving_ns) == (300 * MS, 300 * MS)
+    assert finding.saving_high_ns == 390 * MS + 180 * MS
+    (seen,) = found("PK101", program(line, loaders=[workers._replace(idling_ns=300 * MS)]))
+    assert (seen.saving_ns, seen.saving_high_ns) == (finding.saving_ns, finding.saving_high_ns)
+    assert seen.beyond_ns == finding.beyond_ns + 90 * MS
+    (device,) = found("PK101", program(LOADING, loaders=[WORKERS]))
+    assert device.beyond_ns == 0
 
 
 def test_a_loader_whose_batches_are_ready_loses_nothing_by_the_time_it_takes_to_take_them_over() -> None:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perfkit.advise import advise
+from perfkit.advise.registry import EVERY_RULE, choose
+from perfkit.model.attribution import Blame
 from perfkit.model.signs import Signs, Stretch
 from perfkit.model.table import Table
 from tests.diagnoses import MS, attribution, empty, host_only, loader_bound, timeline, two_devices
@@ -46,6 +48,30 @@ def test_a_window_of_no_length(kind: WindowKind, sentence: str) -> None:
     assert verdict(timeline({}, {})._replace(window_kind=kind, activities=7)) == sentence
 
 
+def test_stacks_alone_say_what_ran_and_for_how_long_it_waited() -> None:
+    line = timeline({}, {"no_work": 600 * MS, "python": 400 * MS}, kind="host_thread", device_name="")
+    blame = Blame(line.id, "python", "a.py(3): f", "thread 1", "a.py(3): f", 300 * MS, 9)
+    assert verdict(line, blame=Table([blame])) == (
+        "The busiest thread waits for work 60 % of the time and runs Python 40 %, most at `a.py(3): f` (30 %), and no "
+        "operator was recorded: what was computed is not in this trace."
+    )
+    idle = timeline({}, {"no_work": 1000 * MS}, kind="host_thread", device_name="")
+    assert verdict(idle).endswith(
+        "waits for work all the time: nothing was asked of the program while it was recorded."
+    )
+
+
+def test_a_thread_without_requests_has_nothing_to_do() -> None:
+    line = timeline({"compute": 200 * MS}, {"no_request": 800 * MS}, kind="host_thread", device_name="")
+    assert (
+        verdict(line) == "The busiest thread computes 20 % of the time: for the most of the rest it has nothing to do."
+    )
+
+
+def test_nothing_ran_while_perfkit_recorded() -> None:
+    assert advise(attribution(), recorded_as="perfkit").verdict.startswith("Nothing ran while it was recorded: ")
+
+
 def test_a_busy_device_has_nothing_worth_your_time() -> None:
     device = timeline({"compute": 990 * MS}, {"launch_latency": 5 * MS, "python": 5 * MS}, steps=5)
     advice = advise(attribution(device))
@@ -53,10 +79,23 @@ def test_a_busy_device_has_nothing_worth_your_time() -> None:
     assert not advice.findings
 
 
+def test_what_was_not_looked_for_is_not_denied() -> None:
+    device = timeline({"compute": 600 * MS}, {"python": 400 * MS}, steps=4)
+    few = choose(EVERY_RULE, ignore=["PK304"])
+    found = advise(attribution(device), few).verdict
+    assert found == "The GPU is busy 60 % of each step: nothing that was looked for is worth your time."
+
+
+def test_a_moment_tells_nothing_however_busy_it_is() -> None:
+    device = timeline({"compute": 20_000}, steps=1)
+    assert verdict(device) == "The GPU is busy 100 % of the step: 20.0 us are too short to tell anything from."
+
+
 def test_a_small_loss_is_called_small() -> None:
     device = timeline({"compute": 970 * MS}, {"python": 30 * MS}, steps=1)
     assert (
-        verdict(device) == "The GPU computes 97 % of the step; the largest loss is small: it waits for Python code 3 %."
+        verdict(device)
+        == "The GPU computes 97 % of the step; the largest that has a remedy is small: it waits for Python code 3 %."
     )
 
 

@@ -138,7 +138,7 @@ def test_steps_that_launched_nothing_are_noted(case: str) -> None:
 def test_of_a_silent_host_it_says_how_much_and_what_to_record() -> None:
     rows = [*launched(1, (1, 2), (5, 9)), *launched(2, (3_000_009, 3_000_010), (3_000_035, 3_000_039))]
     (defect,) = attribute(trace(rows)).defects
-    assert "3.000 ms" in defect.message
+    assert "at 1 moment (3.00 ms, " in defect.message
     assert "with_stack=True" in defect.message
     (defect,) = attribute(trace([*rows, stack("a.py(1): f", 0, 4)])).defects
     assert "with_stack=True" not in defect.message

@@ -72,6 +72,40 @@ CASES: dict[str, Case] = {
         {"compute": 35},
         {"os_wait": 50, "python": 15},
     ),
+    "waiting to be given work": (
+        [
+            stack("concurrent/futures/thread.py(9): _worker", 0, 100),
+            stack("app.py(1): answer", 10, 60),
+            stack("threading.py(3): Condition.wait", 20, 30),  # for whatever: the line that waits is to be seen
+            stack("queue.py(5): Queue.get", 70, 90),
+            stack("threading.py(3): Condition.wait", 72, 88),
+            operator("aten::mm", 50, 55),
+        ],
+        {"compute": 5},
+        {"no_work": 50, "python": 45},
+    ),
+    "requests of other threads": (
+        [
+            *[annotation(f"perfkit.request #{name}", 20 * name, 20 * name + 20) for name in range(5)],
+            annotation("perfkit.request.work #0", 5, 15, thread="2"),
+            annotation("perfkit.request.work #3", 60, 70, thread="2"),
+            operator("aten::mm", 6, 12, thread="2"),
+            operator("aten::mm", 64, 66, thread="2"),
+            annotation("around", 0, 100, thread="2"),
+        ],
+        {"compute": 8},
+        {"no_request": 80, "python": 12},
+    ),
+    "requests within which a thread has operators": (
+        [
+            *[annotation(f"perfkit.request #{name}", 20 * name, 20 * name + 20, thread="2") for name in range(5)],
+            annotation("around", 0, 100),
+            operator("aten::mm", 6, 12),
+            operator("aten::mm", 64, 66),
+        ],
+        {"compute": 8},
+        {"no_request": 60, "python": 32},
+    ),
     "what other threads do": (
         [FRAME, operator("aten::mm", 10, 60), operator("aten::mm", 0, 30, thread="2"), loader(60, 90, thread="2")],
         {"compute": 50},
@@ -94,6 +128,22 @@ def test_time_on_the_thread(case: str, turned: bool) -> None:
         -1,
     )
     assert timeline.busy_ns + timeline.idle_ns == timeline.window_ns
+
+
+def test_a_wait_of_a_thread_that_makes_steps_holds_them_up() -> None:
+    rows = [mark(1, 0, 50), operator("aten::mm", 10, 20), stack("queue.py(5): Queue.get", 0, 50)]
+    (timeline,) = attribute(trace(rows)).timelines
+    assert dict(timeline.idle) == {"python": 40}
+
+
+def test_the_busiest_thread_of_stacks_is_not_the_one_that_waits_longest() -> None:
+    rows = [
+        stack("queue.py(5): Queue.get", 0, 100),
+        stack("selectors.py(5): EpollSelector.select", 0, 99, thread="2"),
+        stack("app.py(1): serve", 0, 5, thread="3"),
+    ]
+    (timeline,) = attribute(trace(rows)).timelines
+    assert timeline.id == "9/thread 3"
 
 
 def test_a_step_lasts_until_the_next_mark() -> None:

@@ -316,6 +316,15 @@ REQUESTS: dict[str, Case] = {
         [annotation("perfkit.request", 0, 24), annotation("perfkit.request", 30, 60), *AFTER],
         RETURNED | {"python": 9, "no_request": 6},
     ),
+    "between two requests, whatever a stack shows": (
+        [
+            annotation("perfkit.request", 0, 24),
+            annotation("perfkit.request", 30, 60),
+            stack("asyncio/base_events.py(1): run_forever", 0, 90),
+            *AFTER,
+        ],
+        RETURNED | {"python": 9, "no_request": 6},
+    ),
     "without marks of requests nothing is known of them": (AFTER, RETURNED | {"unattributed_host_silent": 15}),
     "what is recorded comes first": (
         [annotation("perfkit.request", 0, 22), operator("aten::add", 20, 26), *AFTER],

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfkit.attribute.intervals import Nest, Union, distinct, sort_by_start, spread
+from perfkit.attribute.intervals import Nest, Union, sort_by_start, spread
 
 Spans = list[tuple[int, int]]
 
@@ -94,11 +94,6 @@ def test_sort_by_start(pairs: list[tuple[int, int]]) -> None:
     table = np.array(pairs, np.int64).reshape(-1, 2)
     order = sort_by_start(table[:, 0], table[:, 1]).tolist()
     assert order == sorted(range(len(pairs)), key=lambda at: pairs[at])
-
-
-@given(st.lists(st.integers(-9, 9), max_size=30))
-def test_distinct(values: list[int]) -> None:
-    assert distinct(np.array(values, np.int64)).tolist() == sorted(set(values))
 
 
 @given(spans)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from perfkit.attribute import examine
 from perfkit.attribute.names import Names, expressions, pattern
-from tests.unit.attribute.hand_made import call, trace
+from perfkit.model.prediction import Which
+from tests.unit.attribute.hand_made import call, launched, trace
 
 # Section and group: names that belong to it, and names that look much alike and do not.
 NAMES: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -206,3 +208,18 @@ def test_each_distinct_name_is_matched_once() -> None:
     assert names.match("runtime", "allocation", np.array([2, 3])).tolist() == [True, False]
     assert names.match("runtime", "allocation", np.arange(4)).tolist() == [True, True, True, False]
     assert names.match("runtime", "allocation", np.empty(0, np.int64)).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("gemm<float>", 1), ("void gemm<float>", 1), ("gemm*", 2), ("gemm", 1), ("emm", 0), ("*emm", 1)],
+)
+def test_a_kernel_is_found_by_the_name_that_reports_print(asked: str, found: int) -> None:
+    names = ("void gemm<float>", "gemm")
+    rows = [
+        row
+        for place, name in enumerate(names)
+        for row in launched(place + 1, (place, place + 1), (9, 9 + place), name=name)
+    ]
+    selection = examine(trace(rows)).selection()
+    assert int(selection.activities(Which(names=(asked,))).sum()) == found

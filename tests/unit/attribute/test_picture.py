@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfkit.attribute import attribute
+from perfkit.attribute import attribute, examine
 from perfkit.attribute.picture import MOST_ELEMENTS, depict
 from perfkit.attribute.thin import thin
 from perfkit.model.picture import KINDS, Flame, Picture
@@ -28,6 +28,9 @@ from tests.unit.attribute.hand_made import (
 
 if TYPE_CHECKING:
     from perfkit.model.trace import Trace
+
+
+US = 1_000
 
 
 def paths(flame: Flame, picture: Picture) -> dict[str, int]:
@@ -140,7 +143,7 @@ def test_threads_nest_and_leave_out_librarys_python_unless_the_whole_is_wanted()
         shown = {picture.names[name] for name in thread.name.tolist()}
         assert ("/site-packages/torch/nn.py(9): forward" in shown) == whole
         at = [picture.names[name] for name in thread.name.tolist()].index("aten::addmm")
-        assert thread.level[at] == 6 if whole else 5
+        assert thread.level[at] == (6 if whole else 5)
 
 
 def test_without_device_the_thread_has_owners_and_host_flames() -> None:
@@ -209,3 +212,37 @@ def test_thinning_keeps_lanes_apart_and_covers_every_element(parts: list[tuple[i
     same = where[1:] == where[:-1]
     assert (found.start[1:] >= found.end[:-1])[same].all()
     assert len(found.start) <= max(limit, 4 + 2 * 4)
+
+
+def test_what_proves_a_finding_is_marked_on_every_row_also_after_thinning() -> None:
+    rows = []
+    for number in range(3):
+        at = number * 100 * US
+        rows.append(operator(f"aten::op{number}", at, at + 30 * US))
+        rows += launched(number + 1, (at + 5 * US, at + 10 * US), (at + 20 * US, at + 60 * US), name=f"kernel{number}")
+    recorded = trace(rows)
+    names = recorded.columns["name"]
+    proof = [
+        row for row, name in enumerate(names.tolist()) if recorded.strings[name] in ("aten::op1", "kernel1", "kernel2")
+    ]
+    picture = examine(recorded).picture([proof, ()])
+    assert picture.marks[1] == ()
+    found = {
+        picture.names[picture.tracks[track].name[element]]
+        for track, elements in picture.marks[0]
+        for element in elements.tolist()
+    }
+    assert found == {"aten::op1", "kernel1", "kernel2"}
+
+
+def test_a_mark_of_something_that_was_merged_is_on_what_it_became(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perfkit.attribute.picture.MOST_ELEMENTS", 8)
+    rows = [row for n in range(200) for row in launched(n + 1, (n * US, n * US + 300), (n * US + 400, n * US + 900))]
+    recorded = trace(rows)
+    kernel_rows = np.flatnonzero([recorded.strings[name] == "gemm" for name in recorded.columns["name"].tolist()])
+    picture = examine(recorded).picture([kernel_rows[100:102].tolist()])
+    ((track, elements),) = picture.marks[0]
+    shown = picture.tracks[track]
+    start = int(recorded.columns["start"][kernel_rows[100]])
+    assert (shown.merged > 1).any()
+    assert any(shown.start[at] <= start <= shown.end[at] for at in elements.tolist())

@@ -10,7 +10,7 @@ import pytest
 from perfkit.attribute import attribute
 from perfkit.attribute.loaders import period
 from perfkit.attribute.widths import blocks_of, leading
-from perfkit.model.columns import DEFAULT_FIELDS, MEMORY_FIELDS
+from perfkit.model.columns import DEFAULT_FIELDS, MEMORY_FIELDS, SIZE_FIELDS
 from perfkit.model.trace import Category, Device
 from tests.unit.attribute.hand_made import (
     LAUNCH,
@@ -26,6 +26,7 @@ from tests.unit.attribute.hand_made import (
     operator,
     stack,
     trace,
+    work,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +54,106 @@ def on_device(names: str, at: int = 0, number: int = 1, gap: int = 0) -> list[Ro
 def on_thread(names: str, at: int = 0, ns: int = MS) -> list[Row]:
     """Operators one after another, of a millisecond each."""
     return [operator(f"aten::{name}", at + n * ns, at + (n + 1) * ns - US) for n, name in enumerate(names.split())]
+
+
+def steps_of(*names: str, grids: dict[int, str] | None = None) -> list[Row]:
+    """Steps of 400 us whose kernels are named; the grid of each kernel of a step is that of the step."""
+    rows: list[Row] = []
+    for step, text in enumerate(names):
+        at = step * 400 * US
+        rows.append(mark(step, at, at + 390 * US))
+        for place, name in enumerate(text.split()):
+            start, number = at + (20 + 40 * place) * US, 10 * step + place
+            rows.append(call(LAUNCH, start, start + 5 * US, correlation=number))
+            grid = (grids or {}).get(step, "[8, 1, 1]")
+            rows.append(kernel(start + 6 * US, start + 30 * US, number, name=name, grid=grid))
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("names", "grids", "expected"),
+    [
+        (("a b c",) * 5, {}, (4, 4, 4)),
+        (("a b c", "a b c", "a c b", "a b c", "a b"), {}, (4, 2, 2)),
+        (("a b c",) * 5, {2: "[9, 1, 1]"}, (4, 4, 3)),
+    ],
+)
+def test_steps_are_alike_that_run_the_same_kernels_with_the_same_grids(
+    names: tuple[str, ...], grids: dict[int, str], expected: tuple[int, int, int]
+) -> None:
+    (found,) = signs(*steps_of(*names, grids=grids)).likeness
+    assert (found.steps, found.same_work, found.same_sizes) == expected
+
+
+def test_regions_of_compile_are_counted() -> None:
+    regions = [operator(f"Torch-Compiled Region: {n}/0", n * 400 * US, n * 400 * US + US) for n in (1, 2, 3)]
+    (found,) = signs(*steps_of("a", "a", "a", "a"), *regions).likeness
+    assert found.compiled == 3
+
+
+def reduced(number: int, start: int, ns: int, elements: int | None, stream: int = 20) -> list[Row]:
+    """A launch, and a collective of so many elements."""
+    fields: dict[str, int] = {} if elements is None else {"in_elements": elements}
+    name = "ncclDevKernel_AllReduce"
+    row = work(Category.KERNEL, name, start, start + ns, correlation=number, stream=stream, device=0, **fields)
+    return [call(LAUNCH, start - 2 * US, start - US, correlation=number), row]
+
+
+def meetings_of(*rows: Row) -> list[tuple[int, int, int, int]]:
+    found = attribute(trace(rows, columns=(*DEFAULT_FIELDS, *SIZE_FIELDS))).signs.meetings
+    return [(row.calls, row.late, row.wait_ns, row.exposed_ns) for row in found]
+
+
+def test_a_collective_that_takes_far_longer_than_one_of_more_data_has_waited() -> None:
+    rows = [*reduced(1, 100 * US, 50 * US, 2000), *reduced(2, 300 * US, 250 * US, 1000), *launched_at(600)]
+    assert meetings_of(*rows) == [(2, 1, 200 * US, 200 * US)]
+
+
+def test_of_waiting_only_what_nothing_else_hides_is_exposed() -> None:
+    beside = [call(LAUNCH, 302 * US, 303 * US, correlation=3), kernel(310 * US, 410 * US, 3)]
+    rows = [*reduced(1, 100 * US, 50 * US, 2000), *reduced(2, 300 * US, 250 * US, 1000), *beside, *launched_at(600)]
+    assert meetings_of(*rows) == [(2, 1, 200 * US, 100 * US)]
+
+
+def test_a_collective_that_moves_more_or_over_another_stream_tells_nothing() -> None:
+    longer = [*reduced(1, 100 * US, 50 * US, 500), *reduced(2, 300 * US, 250 * US, 1000)]
+    other = [*reduced(3, 600 * US, 50 * US, 2000, stream=21)]
+    assert not meetings_of(*longer, *other, *launched_at(800))
+
+
+def test_without_sizes_the_same_collective_of_other_steps_tells() -> None:
+    rows: list[Row] = []
+    for step, ns in enumerate((50, 50, 200, 60)):
+        at = step * 400 * US
+        rows += [mark(step, at, at + 390 * US), *reduced(10 * step, at + 20 * US, 30 * US, None)]
+        rows += reduced(10 * step + 1, at + 100 * US, ns * US, None)
+    assert meetings_of(*rows) == [(6, 1, 150 * US, 150 * US)]
+
+
+def test_the_kernels_of_the_backward_pass_of_a_chain_are_known() -> None:
+    rows: list[Row] = []
+    for step in range(2):
+        at, first = step * 2 * MS, 100 * step
+        rows.append(mark(step, at, at + 2 * MS))
+        for place, name in enumerate(("pow", "mean", "mul")):
+            start, number = at + place * 40 * US, first + place
+            rows.append(operator(f"aten::{name}", start, start + 20 * US, sequence=number))
+            rows += launched(number + 1, (start + US, start + 9 * US), (start + 10 * US, start + 90 * US), name=name)
+        for place, name in enumerate(("Mul", "Mean", "Pow")):
+            start, number = at + MS + place * 40 * US, first + 2 - place
+            node = f"autograd::engine::evaluate_function: {name}Backward0"
+            rows.append(operator(node, start, start + 20 * US, thread="2", sequence=number))
+            ends = (start + 10 * US, start + 90 * US)
+            rows += launched(first + place + 11, (start + US, start + 9 * US), ends, thread="2", name=f"{name}_grad")
+    recorded = trace(rows, columns=(*DEFAULT_FIELDS, *MEMORY_FIELDS))
+    (chain,) = attribute(recorded, window="device-span").signs.chains
+    names = [[recorded.strings[recorded.columns["name"][row]] for row in run] for run in chain.backward]
+    assert names == [["Mul_grad", "Mean_grad", "Pow_grad"]] * 2
+
+
+def launched_at(us: int) -> list[Row]:
+    """A kernel, so that the window ends there."""
+    return [call(LAUNCH, (us - 2) * US, (us - 1) * US, correlation=99), kernel(us * US, (us + 10) * US, 99)]
 
 
 @pytest.mark.parametrize(
@@ -193,6 +294,45 @@ def test_a_loader_with_workers_that_start_anew() -> None:
     assert found.late_ns == 0
 
 
+def test_ending_workers_is_part_of_starting_others_and_epochs_of_workers_that_stay_begin_too() -> None:
+    def epochs(ended_ns: int, *made: Row) -> list[Row]:
+        rows = list(made)
+        for number in range(8):
+            at = number * 20 * MS
+            rows += [loader(at, at + MS, workers=True)]
+            rows += [operator("aten::mm", at + (n + 2) * MS, at + (n + 2) * MS + US) for n in range(5)]
+        # After the fourth batch the loader is asked in vain, and then for the first batch of another epoch.
+        return [*rows, loader(70 * MS, 70 * MS + ended_ns, workers=True)]
+
+    (stays,) = signs(*epochs(US)).loaders
+    assert (stays.epochs, stays.late_ns, stays.waited_ns) == (0, 0, 7 * MS)
+    seed = operator("aten::random_", 76 * MS, 76 * MS + US)
+    (ends,) = signs(*epochs(5 * MS, seed)).loaders
+    assert (ends.epochs, ends.making_ns, ends.startup_ns) == (1, 9 * MS, 9 * MS)
+
+
+def test_where_a_thread_is_seen_to_wait_only_that_is_late() -> None:
+    rows = []
+    for number in range(8):
+        at = number * 20 * MS
+        rows += [loader(at, at + 6 * MS, workers=True), operator("aten::mm", at + 9 * MS, at + 19 * MS)]
+        rows += [stack("<built-in method poll of select.poll object at 0x7f>", at + MS, at + 3 * MS)]
+    (found,) = signs(*rows).loaders
+    assert (found.idling_ns, found.late_ns, found.waited_ns) == (16 * MS, 16 * MS, 48 * MS)
+
+
+def test_steps_with_a_beginning_are_compared_with_the_others() -> None:
+    lengths, rows, at = [20, 20, 20, 50, 20, 20, 48, 20], [], 0
+    for number, length in enumerate(lengths):
+        rows += [mark(number, at, at + length * MS), operator("aten::mm", at + 15 * MS, at + 19 * MS)]
+        if length > 20:
+            rows.append(operator("aten::random_", at, at + US))
+        rows.append(loader(at + 5 * MS, at + 6 * MS, workers=True))
+        at += length * MS
+    (found,) = signs(*rows).loaders
+    assert (found.epochs, found.longer_ns) == (2, 58 * MS)
+
+
 def test_a_shuffled_epoch_with_workers_that_stay_starts_none() -> None:
     rows = [loader(n * 20 * MS, n * 20 * MS + MS, workers=True) for n in range(6)]
     rows += [operator("aten::random_", 55 * MS, 55 * MS + US), operator("aten::randperm", 55 * MS + 2 * US, 56 * MS)]
@@ -220,6 +360,85 @@ def test_short_operators_and_long_silences_of_a_thread() -> None:
     assert found["short_operators"].ns == 49 * 8 * US + 4 * US
     assert found["no_operator"].ns == 10 * MS - (49 * 8 * US + 4 * US)
     assert not signs(*on_device("mm mm")).stretches
+
+
+def test_a_loop_has_what_takes_its_tensor_apart_and_an_operator_that_is_held_up_once() -> None:
+    pieces = [operator("aten::select", n * US, n * US + 500) for n in range(50)]
+    apart = operator("aten::unbind", 0, 60 * US)
+    loop = [operator("aten::relu", 110 * US + n * 8 * US, 110 * US + n * 8 * US + 4 * US) for n in range(50)]
+    loop[20] = operator("aten::relu", 270 * US, 277 * US)
+    joined = operator("aten::stack", 560 * US, 660 * US)
+    (found,) = signs(apart, *pieces, *loop, joined, operator("aten::mm", 800 * US, 2 * MS)).stretches
+    assert (found.ns, found.operators, found.records) == (660 * US, 52, 102)
+
+
+@pytest.mark.parametrize(
+    ("called", "named", "doing"),
+    [
+        ("<built-in function collect>", "<built-in function collect>", "collecting"),
+        (
+            "<built-in method acquire of _thread.lock object at 0x7f7a>",
+            "<built-in method acquire of _thread.lock>",
+            "idling",
+        ),
+        (
+            "torch/_tensor_str.py(295): _tensor_str_with_formatter",
+            "torch/_tensor_str.py(295): _tensor_str_with_formatter",
+            "print",
+        ),
+        ("numpy/linalg/_linalg.py(1681): svd", "numpy/linalg/_linalg.py(1681): svd", ""),
+    ],
+)
+def test_what_a_line_calls_for_most_of_a_silence(called: str, named: str, doing: str) -> None:
+    rows = [operator("aten::mm", 0, MS), operator("aten::mm", 9 * MS, 10 * MS), stack("train.py(3): hook", 0, 10 * MS)]
+    (found,) = signs(*rows, stack(called, 2 * MS, 8 * MS)).stretches
+    assert (found.where, found.names, found.doing) == ("train.py(3): hook", (named,), doing)
+    for brief in (stack(called, 2 * MS, 5 * MS), stack("main.py(1): main", 0, 10 * MS)):
+        assert signs(*rows, brief).stretches[0].names == ()
+
+
+def test_a_clone_is_no_change_of_layout() -> None:
+    rows = [
+        operator("aten::clone", 0, MS),
+        operator("aten::contiguous", MS, 2 * MS),
+        operator("aten::copy_", 10, MS - 10),
+        operator("aten::copy_", MS + 10, 2 * MS - 10),
+    ]
+    assert {row.operator: row.kind for row in signs(*rows).transfers} == {
+        "aten::clone": "copy",
+        "aten::contiguous": "layout",
+    }
+
+
+def test_python_goes_on_over_a_brief_operator() -> None:
+    rows = [operator("aten::mm", 0, MS), operator("aten::empty", 5 * MS, 5 * MS + 3 * US)]
+    (found,) = signs(*rows, operator("aten::mm", 5 * MS + 203 * US, 9 * MS)).stretches
+    assert (found.calls, found.ns) == (1, 4 * MS + 200 * US)
+
+
+def test_how_closely_events_are_written_down() -> None:
+    rows = [operator("aten::relu", n * 400, n * 400 + 100) for n in range(200)]
+    (work,) = signs(*rows, operator("aten::mm", MS, 2 * MS)).works
+    assert (work.records, work.record_ns) == (201, 400)
+    assert signs(*on_device("mm mm")).works[0].records == 0
+
+
+def test_at_which_rate_matrices_are_multiplied() -> None:
+    product = operator("aten::mm", 0, MS, shapes="[[10, 100], [100, 1000]]")
+    (width,) = signs(product, operator("aten::relu", MS, 2 * MS)).widths
+    assert width.flops_per_s == pytest.approx(2e9)
+
+
+def test_between_requests_there_is_nothing_to_be_silent_about() -> None:
+    before, after = operator("aten::mm", 0, MS), operator("aten::mm", 19 * MS, 20 * MS)
+    requests = [annotation("perfkit.request", 0, 4 * MS), annotation("perfkit.request", 17 * MS, 20 * MS)]
+    (one,) = signs(before, after).stretches
+    assert (one.kind, one.calls, one.ns) == ("no_operator", 1, 18 * MS)
+    (one,) = signs(before, after, *requests).stretches  # 1 to 4 and 17 to 19 ms: within requests
+    assert (one.kind, one.calls, one.ns) == ("no_operator", 2, 5 * MS)
+    beside = annotation("perfkit.request", 0, 20 * MS, process="10")  # what another process serves says nothing
+    (one,) = signs(before, after, *requests, beside).stretches
+    assert one.ns == 5 * MS
 
 
 def test_what_loads_or_was_recorded_for_itself_is_no_silence() -> None:

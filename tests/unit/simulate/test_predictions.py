@@ -8,140 +8,110 @@ from __future__ import annotations
 
 import collections
 import statistics
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-import perfkit
-from perfkit.attribute import examine
-from perfkit.model import prediction as what
-from perfkit.model.prediction import Which
-from perfkit.pipeline.what_if import simulation
 from tests import simulator
-from tests.simulator import without
-from tests.simulator.programs import KERNELS, NAMES
+from tests.simulator.what_ifs import KINDS, PLAIN, Outcome, is_plain, outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from tests.simulator import Workload
+pytestmark = pytest.mark.xdist_group("predictions")  # one worker: they read what is predicted once
 
-PROGRAMS = 200
+PROGRAMS = 40
+LONG_PROGRAMS = 6
 TOGETHER = 4
 """Kinds of change tried on each program."""
-NOTHING_NS = 1_000
-"""Clocks do not tell less apart."""
+LONGER = 4
+"""Of long programs, how many times more steps there are, and how many times as long each is."""
+LAUNCHED = "graph captured"
+"""What launching a graph takes, the trace cannot tell; in a window of a few hundred microseconds it is much."""
 
 
-class Miss(NamedTuple):
-    """How far a predicted window is off, relative to the true one, and whether the interval holds the true one."""
-
-    error: float
-    held: bool
-
-
-class Kind(NamedTuple):
-    """A change, and the program with it made; both may depend on the seed of the program."""
-
-    change: Callable[[int], what.WhatIf]
-    made: Callable[[Workload, int], Workload]
-
-
-def removed(cause: str) -> Kind:
-    """The host time of a cause removed."""
-    return Kind(lambda _: what.RemoveHostTime(cause), lambda program, _: without.without_host_time(program, cause))
-
-
-KINDS: dict[str, Kind] = {
-    "loader overlapped": Kind(lambda _: what.OverlapLoader(), without.overlapped_loader),
-    "loader faster": Kind(lambda _: what.SpeedUpLoader(3), lambda program, _: without.faster_loader(program, 3)),
-    "sync removed": Kind(lambda _: what.RemoveSync(), lambda program, _: without.without_syncs(program)),
-    "copies overlapped": Kind(lambda _: what.OverlapCopies(), lambda program, _: without.overlapped_copies(program)),
-    "collectives overlapped": Kind(
-        lambda _: what.OverlapCollectives(), lambda program, _: without.overlapped_collectives(program)
-    ),
-    "kernel faster": Kind(
-        lambda seed: what.SpeedUp(Which(names=(KERNELS[seed % 4],)), 3),
-        lambda program, seed: without.faster_kernel(program, KERNELS[seed % 4], 3),
-    ),
-    "operator faster": Kind(
-        lambda seed: what.SpeedUp(Which(names=(NAMES[seed % 6],)), 2.5),
-        lambda program, seed: without.faster_operator(program, NAMES[seed % 6], 2.5),
-    ),
-    "batch doubled": Kind(lambda _: what.ScaleBatch(2), lambda program, _: without.larger_batch(program, 2, 2_000)),
-} | {f"{cause} removed": removed(cause) for cause in ("allocation", "compilation", "operator_dispatch", "python")}
-
-
-# Where a process has no graphs, whose kernels could be fused as well, and streams are those of one process.
-PLAIN: dict[str, Kind] = {
-    "kernels fused": Kind(
-        lambda _: what.FuseKernels(Which(names=KERNELS[1:3])), lambda program, _: without.fused(program, KERNELS[1:3])
-    ),
-    "sync deferred": Kind(
-        lambda _: what.RemoveSync(Which(names=("*StreamSynchronize",)), deferred=True),
-        lambda program, _: without.deferred_syncs(program),
-    ),
-}
+def try_programs(programs: int, scale: int, path: Path) -> dict[str, list[Outcome]]:
+    """Predictions and what was, by kind of change, over all devices of some programs."""
+    found: dict[str, list[Outcome]] = collections.defaultdict(list)
+    names = sorted(KINDS)
+    for seed in range(programs):
+        chosen = [names[(seed * TOGETHER + place) % len(names)] for place in range(TOGETHER)]
+        for one in outcomes(seed, chosen, path, scale):
+            found[one.kind].append(one)
+    return found
 
 
 @pytest.fixture(scope="module")
-def misses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Miss]]:
-    """How far predicted windows are off, by kind of change, over all devices of all programs."""
-    path = tmp_path_factory.mktemp("predictions") / "trace.json"
-    found: dict[str, list[Miss]] = collections.defaultdict(list)
-    names = sorted(KINDS)
-    for seed in range(PROGRAMS):
-        chosen = [names[(seed * TOGETHER + place) % len(names)] for place in range(TOGETHER)]
-        for kind, miss in of_program(seed, chosen, path):
-            found[kind].append(miss)
-    return found
+def tried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Outcome]]:
+    """Predictions for programs of a few milliseconds."""
+    return try_programs(PROGRAMS, 1, tmp_path_factory.mktemp("predictions") / "trace.json")
 
 
-def of_program(seed: int, kinds: list[str], path: Path) -> list[tuple[str, Miss]]:
-    """Predict some changes of one program, and make them."""
-    program = without.with_workers(simulator.random_program(seed), seed)
-    simulator.write(simulator.record(program), path)
-    examined = examine(perfkit.load(path))
-    replay, found = simulation(examined), []
-    for kind in kinds:
-        change, made = (KINDS | PLAIN)[kind]
-        again = simulator.record(made(program, seed))
-        for line in examined.attribution.timelines:
-            window = "steps" if line.window_kind == "steps" else "device-span"
-            truth = {t.device: t.window_ns for t in simulator.timelines(again, window)}.get(line.device)
-            predicted: Any = replay.predict(change(seed), timeline=line.id)
-            if truth:
-                held = predicted.low_ns - NOTHING_NS <= truth <= predicted.high_ns + NOTHING_NS
-                found.append((kind, Miss(abs(predicted.predicted_ns / truth - 1), held)))
-    return found
+@pytest.fixture(scope="module")
+def tried_longer(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
+    """Predictions for programs of tens of milliseconds, captured graphs apart."""
+    found = try_programs(LONG_PROGRAMS, LONGER, tmp_path_factory.mktemp("predictions") / "trace.json")
+    return [one for kind, some in found.items() for one in some if kind != LAUNCHED]
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_what_is_predicted_is_what_happens(misses: dict[str, list[Miss]], kind: str) -> None:
-    mistakes = [miss.error for miss in misses[kind]]
+def test_what_is_predicted_is_what_happens(tried: dict[str, list[Outcome]], kind: str) -> None:
+    mistakes = [one.error for one in tried[kind]]
     assert len(mistakes) > PROGRAMS / 4
-    assert statistics.median(mistakes) < 0.005
-    assert sum(mistake <= 0.05 for mistake in mistakes) >= 0.9 * len(mistakes)
+    assert statistics.median(mistakes) < (0.04 if kind == LAUNCHED else 0.005)
+    assert sum(mistake <= 0.05 for mistake in mistakes) >= (0.6 if kind == LAUNCHED else 0.85) * len(mistakes) - 1
 
 
-def test_nearly_all_predictions_are_within_five_percent(misses: dict[str, list[Miss]]) -> None:
-    found = [miss for some in misses.values() for miss in some]
-    assert sum(miss.error <= 0.05 for miss in found) >= 0.96 * len(found)
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_interval_holds_what_happens(tried: dict[str, list[Outcome]], kind: str) -> None:
+    assert sum(one.held for one in tried[kind]) >= (0.7 if kind == LAUNCHED else 0.8) * len(tried[kind]) - 1
 
 
-def test_nearly_all_other_predictions_say_how_far_off_they_may_be(misses: dict[str, list[Miss]]) -> None:
-    found = [miss for some in misses.values() for miss in some]
-    assert sum(miss.error <= 0.05 or miss.held for miss in found) >= 0.975 * len(found)
+def test_nearly_all_predictions_are_near_and_nearly_all_intervals_hold(tried: dict[str, list[Outcome]]) -> None:
+    found = [one for kind, some in tried.items() for one in some if kind != LAUNCHED]
+    assert sum(one.error <= 0.05 for one in found) >= 0.975 * len(found)
+    assert sum(one.held for one in found) >= 0.95 * len(found)
+    assert sum(one.error <= 0.05 or one.held for one in found) >= 0.995 * len(found)
+
+
+def test_a_prediction_that_does_not_call_itself_rough_is_near(tried: dict[str, list[Outcome]]) -> None:
+    sure = [one for some in tried.values() for one in some if not one.rough]
+    assert len(sure) > sum(map(len, tried.values())) / 2
+    assert sum(one.error <= 0.05 for one in sure) >= 0.995 * len(sure)
+
+
+def test_in_longer_windows_few_are_rough_and_hardly_any_is_off(tried_longer: list[Outcome]) -> None:
+    assert sum(one.rough for one in tried_longer) < 0.5 * len(tried_longer)
+    assert sum(one.error <= 0.05 for one in tried_longer) >= 0.98 * len(tried_longer)
+
+
+def test_intervals_are_as_wide_as_they_have_to_be(tried: dict[str, list[Outcome]]) -> None:
+    widths = sorted(one.width for kind, some in tried.items() for one in some if kind != LAUNCHED)
+    assert statistics.median(widths) < 0.01
+    assert widths[len(widths) * 3 // 4] < 0.08
+    assert widths[len(widths) * 9 // 10] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("seed", "scale", "kind"),
+    [
+        pytest.param(3041, 1, "compilation removed", id="a thread beside is not waited for"),
+        pytest.param(3106, 1, "compilation removed", id="what others had launched by then is waited for"),
+        pytest.param(3047, 1, "operator_dispatch removed", id="an event of a stream that another thread launched on"),
+        pytest.param(3080, 1, "copies overlapped", id="an event behind a copy that is gone"),
+        pytest.param(3090, 1, "operator faster", id="work of unknown threads has no events"),
+        pytest.param(19, 1, "loader overlapped", id="and waited for no longer once that comes later"),
+        pytest.param(83, 1, "loader faster", id="the first of a stream comes to be behind others"),
+        pytest.param(35, 4, "graph captured", id="a graph on several devices"),
+        pytest.param(6076, 4, "sync removed", id="a device waits for no other by chance"),
+    ],
+)
+def test_what_was_mistaken_once(tmp_path: Path, seed: int, scale: int, kind: str) -> None:
+    assert max(one.error for one in outcomes(seed, [kind], tmp_path / "trace.json", scale)) < 0.05
 
 
 def test_fused_kernels_and_deferred_waits(tmp_path: Path) -> None:
-    programs = [seed for seed in range(100) if is_plain(simulator.random_program(seed))]
-    assert len(programs) > 50
-    found = [miss for seed in programs for _, miss in of_program(seed, sorted(PLAIN), tmp_path / "trace.json")]
-    assert max(miss.error for miss in found) < 0.05
-
-
-def is_plain(program: Workload) -> bool:
-    """Whether a program is one process without graphs."""
-    return len(program.processes) == 1 and "GraphLaunch" not in repr(program)
+    programs = [seed for seed in range(50) if is_plain(simulator.random_program(seed))]
+    assert len(programs) > 25
+    found = [one for seed in programs for one in outcomes(seed, sorted(PLAIN), tmp_path / "trace.json")]
+    assert max(one.error for one in found) < 0.05

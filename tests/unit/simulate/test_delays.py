@@ -1,0 +1,40 @@
+"""Draws of delays that did not show: from those that did, and now and then from what nobody has seen yet."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from perfkit.simulate.delays import LANES, UNSEEN, Seen
+
+FEW, MANY = 3, 400
+
+
+def seen(queue: int) -> Seen:
+    """As many delays in the queues of kernels, one in ten of them of 90 us, and none of anything else."""
+    none = np.empty(0, np.int64)
+    shown = np.where(np.arange(queue) % 10 == 9, 90_000, 1_000)
+    return Seen(np.zeros(5, np.int32), (none, none, none), (shown, none, none))
+
+
+def test_the_first_lane_takes_everything_for_usual() -> None:
+    draws = seen(MANY).draws(100)
+    assert draws.values.shape[0] == LANES
+    assert set(draws.values[0, draws.queue[0]]) == {1_000}
+    assert set(draws.values[0, draws.latency[0]]) == {5_000}
+
+
+def test_what_was_seen_is_drawn_as_often_as_it_was_seen() -> None:
+    drawn = seen(MANY).draws(100).values[1:, 3]
+    assert (drawn == 90_000).mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_what_was_never_seen_is_drawn_more_often_where_less_was_seen() -> None:
+    share = {count: np.isin(seen(count).draws(100).values[1:, 3], (1_000, 90_000)).mean() for count in (FEW, MANY)}
+    assert 0.85 < share[FEW] < 0.95
+    assert share[MANY] > 0.99
+    assert seen(FEW).draws(100).values.max() <= UNSEEN * 1_500
+
+
+def test_of_a_large_graph_there_are_fewer_lanes() -> None:
+    assert seen(MANY).draws(10**7).values.shape[0] < seen(MANY).draws(10**5).values.shape[0] < LANES
