@@ -2,7 +2,7 @@
 
     silu(a) = a * s,              silu'(a) = s * (1 + a * (1 - s)),                    s = sigmoid(a)
     gelu(a) = a * P,              gelu'(a) = P + a * exp(-a^2 / 2) / sqrt(2 pi),       P = (1 + erf(a / sqrt 2)) / 2
-    gelu_tanh(a) = a / 2 * (1 + t), t = tanh(u), u = sqrt(2 / pi) * (a + 0.044715 * a^3)
+    gelutanh(a) = a / 2 * (1 + t), t = tanh(u), u = sqrt(2 / pi) * (a + 0.044715 * a^3)
 
 Hendrycks and Gimpel, Gaussian Error Linear Units, 2016 (arXiv:1606.08415).
 """
@@ -13,6 +13,7 @@ from typing import Final
 
 import torch
 
+from perfkit_kernels.arithmetic import tanh
 from perfkit_kernels.dialect import jit, tl
 
 __all__ = ["ACTIVATIONS", "activate", "activated", "derivative", "slope"]
@@ -39,14 +40,6 @@ def derivative(a: torch.Tensor, activation: str) -> torch.Tensor:
 
 
 @jit
-def _tanh(u):
-    """Of any u: the exponential never overflows."""
-    e = tl.exp(-2.0 * tl.abs(u))
-    t = (1.0 - e) / (1.0 + e)
-    return tl.where(u < 0, -t, t)
-
-
-@jit
 def activate(a, ACTIVATION: tl.constexpr):
     """Return the activation of float32 values."""
     if ACTIVATION == "silu":
@@ -54,7 +47,7 @@ def activate(a, ACTIVATION: tl.constexpr):
     elif ACTIVATION == "gelu":
         y = a * 0.5 * (1.0 + tl.math.erf(a * 0.7071067811865476))
     else:
-        y = a * 0.5 * (1.0 + _tanh(0.7978845608028654 * (a + 0.044715 * a * a * a)))
+        y = a * 0.5 * (1.0 + tanh(0.7978845608028654 * (a + 0.044715 * a * a * a)))
     return y
 
 
@@ -67,6 +60,6 @@ def slope(a, ACTIVATION: tl.constexpr):
     elif ACTIVATION == "gelu":
         d = 0.5 * (1.0 + tl.math.erf(a * 0.7071067811865476)) + a * tl.exp(-0.5 * a * a) * 0.3989422804014327
     else:
-        t = _tanh(0.7978845608028654 * (a + 0.044715 * a * a * a))
+        t = tanh(0.7978845608028654 * (a + 0.044715 * a * a * a))
         d = 0.5 * (1.0 + t) + 0.5 * a * (1.0 - t * t) * 0.7978845608028654 * (1.0 + 0.134145 * a * a)
     return d

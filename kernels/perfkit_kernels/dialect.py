@@ -9,16 +9,18 @@ import os
 from types import SimpleNamespace
 from typing import Any, Final
 
-__all__ = ["AVAILABLE", "INTERPRETING", "cdiv", "jit", "next_power_of_2", "tl"]
+__all__ = ["AVAILABLE", "FAILURES", "INTERPRETING", "cdiv", "jit", "next_power_of_2", "tl"]
 
 try:
     import triton
     import triton.language as tl
 
     AVAILABLE = True
+    FAILURES: tuple[type[Exception], ...] = (triton.TritonError,)
     jit: Any = triton.jit
 except ImportError:
     AVAILABLE = False
+    FAILURES = ()
     tl = SimpleNamespace(constexpr=object)
 
     def jit(function: Any = None, **_: Any) -> Any:

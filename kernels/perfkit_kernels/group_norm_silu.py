@@ -57,7 +57,7 @@ def _ordered(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, groups: 
 def _moments(
     x_ptr, parts_ptr, rows, width, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Means of rows, what rounding left of them, and the sums of squares about them."""
+    """Means of rows, and the sums of squares about them."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     column, real = tl.arange(0, BLOCK)[None, :], (row < rows)[:, None]
     x_row = x_ptr + row[:, None] * width
@@ -65,32 +65,29 @@ def _moments(
     for start in range(0, width, BLOCK):
         total += tl.load(x_row + start + column, mask=real & (start + column < width), other=0.0).to(tl.float32)
     mean = tl.sum(total, 1) / width
-    squares, left = tl.zeros([ROWS, BLOCK], tl.float32), tl.zeros([ROWS, BLOCK], tl.float32)
+    squares = tl.zeros([ROWS, BLOCK], tl.float32)
     for start in range(0, width, BLOCK):
         inside = real & (start + column < width)
         x = tl.load(x_row + start + column, mask=inside, other=0.0).to(tl.float32)
         centred = tl.where(inside, x - mean[:, None], 0.0)
         squares += centred * centred
-        left += centred
     tl.store(parts_ptr + row, mean, mask=row < rows)
-    tl.store(parts_ptr + rows + row, tl.sum(left, 1) / width, mask=row < rows)
-    tl.store(parts_ptr + 2 * rows + row, tl.sum(squares, 1), mask=row < rows)
+    tl.store(parts_ptr + rows + row, tl.sum(squares, 1), mask=row < rows)
 
 
 @jit
 def _stats(stats_ptr, row, rows):
-    """Load means, what rounding left of them, and factors."""
+    """Load means and factors."""
     mean = tl.load(stats_ptr + row, mask=row < rows, other=0.0)
-    left = tl.load(stats_ptr + rows + row, mask=row < rows, other=0.0)
-    return mean, left, tl.load(stats_ptr + 2 * rows + row, mask=row < rows, other=0.0)
+    return mean, tl.load(stats_ptr + rows + row, mask=row < rows, other=0.0)
 
 
 @jit
-def _affine(x, mean, left, r, w_ptr, bias_ptr, row, rows, channels, Y: tl.constexpr):
+def _affine(x, mean, r, w_ptr, bias_ptr, row, rows, channels, Y: tl.constexpr):
     """Return the normalised tile, its weight, and z rounded as the output is."""
     w = tl.load(w_ptr + row % channels, mask=row < rows, other=0.0).to(tl.float32)
     bias = tl.load(bias_ptr + row % channels, mask=row < rows, other=0.0).to(tl.float32)
-    n = (x - mean[:, None] - left[:, None]) * r[:, None]
+    n = (x - mean[:, None]) * r[:, None]
     return n, w, (n * w[:, None] + bias[:, None]).to(Y).to(tl.float32)
 
 
@@ -107,21 +104,18 @@ def _apply(
     known = (row < rows)[:, None] & (member < per)
     at = (row // per * per)[:, None] + member
     means = tl.load(parts_ptr + at, mask=known, other=0.0)
-    lefts = tl.load(parts_ptr + rows + at, mask=known, other=0.0)
-    squares = tl.load(parts_ptr + 2 * rows + at, mask=known, other=0.0)
+    squares = tl.load(parts_ptr + rows + at, mask=known, other=0.0)
     mean = tl.sum(means, 1) / per
     apart = tl.where(known, means - mean[:, None], 0.0)
-    left = (tl.sum(apart, 1) + tl.sum(lefts, 1)) / per
     variance = tl.sum(squares / width + apart * apart, 1) / per
     r = 1.0 / tl.sqrt_rn(variance + eps)
     x = tl.load(x_ptr + row[:, None] * width + column, mask=inside, other=0.0).to(tl.float32)
-    _, _, z = _affine(x, mean, left, r, w_ptr, bias_ptr, row, rows, channels, y_ptr.dtype.element_ty)
+    _, _, z = _affine(x, mean, r, w_ptr, bias_ptr, row, rows, channels, y_ptr.dtype.element_ty)
     y = activate(z, "silu")
     tl.store(y_ptr + row[:, None] * width + column, y.to(y_ptr.dtype.element_ty), mask=inside)
     first = (row < rows) & (program % blocks == 0)
     tl.store(stats_ptr + row, mean, mask=first)
-    tl.store(stats_ptr + rows + row, left, mask=first)
-    tl.store(stats_ptr + 2 * rows + row, r, mask=first)
+    tl.store(stats_ptr + rows + row, r, mask=first)
 
 
 @jit
@@ -132,13 +126,13 @@ def _sums(
     """Sums of d and of d * n over rows."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     column, real = tl.arange(0, BLOCK)[None, :], (row < rows)[:, None]
-    mean, left, r = _stats(stats_ptr, row, rows)
+    mean, r = _stats(stats_ptr, row, rows)
     total, weighed = tl.zeros([ROWS, BLOCK], tl.float32), tl.zeros([ROWS, BLOCK], tl.float32)
     for start in range(0, width, BLOCK):
         at, inside = row[:, None] * width + start + column, real & (start + column < width)
         x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
         dy = tl.load(dy_ptr + at, mask=inside, other=0.0).to(tl.float32)
-        n, _, z = _affine(x, mean, left, r, w_ptr, bias_ptr, row, rows, channels, dy_ptr.dtype.element_ty)
+        n, _, z = _affine(x, mean, r, w_ptr, bias_ptr, row, rows, channels, dy_ptr.dtype.element_ty)
         d = tl.where(inside, dy * slope(z, "silu"), 0.0)
         total += d
         weighed += tl.where(inside, d * n, 0.0)
@@ -161,11 +155,11 @@ def _backward(
     weights = tl.load(w_ptr + group % channels, mask=known, other=0.0).to(tl.float32)
     first = tl.sum(tl.load(d_ptr + group, mask=known, other=0.0) * weights, 1) / per / width
     second = tl.sum(tl.load(dn_ptr + group, mask=known, other=0.0) * weights, 1) / per / width
-    mean, left, r = _stats(stats_ptr, row, rows)
+    mean, r = _stats(stats_ptr, row, rows)
     at = row[:, None] * width + column
     x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
     dy = tl.load(dy_ptr + at, mask=inside, other=0.0).to(tl.float32)
-    n, w, z = _affine(x, mean, left, r, w_ptr, bias_ptr, row, rows, channels, dy_ptr.dtype.element_ty)
+    n, w, z = _affine(x, mean, r, w_ptr, bias_ptr, row, rows, channels, dy_ptr.dtype.element_ty)
     dx = (dy * slope(z, "silu") * w[:, None] - first[:, None] - n * second[:, None]) * r[:, None]
     tl.store(dx_ptr + at, dx.to(dx_ptr.dtype.element_ty), mask=inside)
 
@@ -186,7 +180,7 @@ def _launch(
     if x.numel():
         x, (rows, width) = x.contiguous(), (x.shape[:2].numel(), x.shape[2:].numel())
         at_once, block = _tile(width)
-        parts = torch.empty(3, rows, dtype=torch.float32, device=x.device)
+        parts = torch.empty(2, rows, dtype=torch.float32, device=x.device)
         form = {"ROWS": at_once, "BLOCK": block, "num_warps": WARPS}
         _moments[cdiv(rows, at_once),](x, parts, rows, width, **form)
         blocks, per = cdiv(width, block), x.shape[1] // groups
@@ -203,8 +197,8 @@ def _plain(
     per = x.shape[1] // groups
     variance, mean = torch.var_mean(x.float().reshape(x.shape[0], groups, -1), -1, correction=0)
     given = (x.float(), groups, weight.float(), bias.float()) if wide else (x, groups, weight, bias)
-    stats = torch.stack((mean, torch.zeros_like(mean), torch.rsqrt(variance + eps)))
-    return reference(*given, eps).contiguous(), stats.repeat_interleave(per, -1).reshape(3, -1)
+    stats = torch.stack((mean, torch.rsqrt(variance + eps)))
+    return reference(*given, eps).contiguous(), stats.repeat_interleave(per, -1).reshape(2, -1)
 
 
 def _empty(
@@ -212,7 +206,7 @@ def _empty(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     rows = x.shape[:2].numel()
     y = torch.empty(x.shape, dtype=torch.float32 if wide else x.dtype, device=x.device)
-    return y, x.new_empty(3, rows, dtype=torch.float32)
+    return y, x.new_empty(2, rows, dtype=torch.float32)
 
 
 def _launch_backward(
@@ -239,9 +233,9 @@ def _plain_backward(
     dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stats: torch.Tensor, groups: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     channels = x.shape[:2]
-    mean, left, r = stats.reshape(3, *channels, 1)
+    mean, r = stats.reshape(2, *channels, 1)
     w = weight.float()[:, None]
-    n = (x.float().flatten(2) - mean - left) * r
+    n = (x.float().flatten(2) - mean) * r
     d = dy.float().flatten(2) * derivative((n * w + bias.float()[:, None]).to(dy.dtype).float(), "silu")
     grouped = (part.reshape(x.shape[0], groups, -1).mean(-1) for part in (d * w, d * w * n))
     first, second = (part.repeat_interleave(x.shape[1] // groups, -1)[:, :, None] for part in grouped)
@@ -368,6 +362,6 @@ SPEC = Spec(
     grid=tuple((batch, channels, side, side) for channels, side in ((320, 64), (1_280, 16)) for batch in (1, 4, 32)),
     traffic=_traffic,
     compilations=_compilations,
-    strided_shape=(2, 4, 3, 5),
+    strided_shape=(2, 4, 5, 6),
     operators=("perfkit::group_norm_silu", "perfkit::group_norm_silu_backward"),
 )

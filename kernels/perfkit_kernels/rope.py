@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from perfkit_kernels.spec import Maker
 
-__all__ = ["SPEC", "rope"]
+__all__ = ["SPEC", "rope", "turn", "turned"]
 
 ELEMENTS: Final = 2_048
 """Elements that a program turns."""
@@ -38,10 +38,12 @@ def reference(
     q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what eager PyTorch makes of it."""
-    return (
-        q * cos + _partner(q, interleaved=interleaved) * sin,
-        k * cos + _partner(k, interleaved=interleaved) * sin,
-    )
+    return turned(q, cos, sin, interleaved), turned(k, cos, sin, interleaved)
+
+
+def turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool = False) -> torch.Tensor:
+    """Return what eager PyTorch makes of one of them."""
+    return x * cos + _partner(x, interleaved=interleaved) * sin
 
 
 def _partner(x: torch.Tensor, *, interleaved: bool) -> torch.Tensor:
@@ -97,12 +99,12 @@ def _turn(
         tl.store(y_row + HALF + at, other.to(y_ptr.dtype.element_ty), mask=real & (at < HALF))
 
 
-def _turned(
+def _run(
     x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, y: torch.Tensor, *, interleaved: bool, back: bool
-) -> None:
+) -> torch.Tensor:
     """Fill y."""
     if not x.numel():
-        return
+        return y
     given = [
         tensor if tensor.stride(-1) == 1 else tensor.contiguous()
         for tensor in (x, cos.expand(*cos.shape[:-1], x.shape[-1]), sin.expand(*sin.shape[:-1], x.shape[-1]))
@@ -121,61 +123,40 @@ def _turned(
         *given, y, *strides, rows, *steps.sizes[1:],
         BACK=back, INTERLEAVED=interleaved, HALF=half, ROWS=at_once, PAIRS=pairs, num_warps=WARPS,
     )  # fmt: skip
+    return y
 
 
-def _launch(
-    q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    results = _empty(q, k, cos, sin, interleaved)
-    for x, y in zip((q, k), results, strict=True):
-        _turned(x, cos, sin, y, interleaved=interleaved, back=False)
-    return results
+def _launch(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> torch.Tensor:
+    return _run(x, cos, sin, _empty(x, cos, sin, interleaved), interleaved=interleaved, back=False)
 
 
-def _plain(
-    q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    turned_q, turned_k = reference(q, k, cos, sin, interleaved)
-    return turned_q.contiguous(), turned_k.contiguous()
+def _plain(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> torch.Tensor:
+    return turned(x, cos, sin, interleaved).contiguous()
 
 
-def _empty(
-    q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, _: torch.Tensor, __: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    dtype = torch.promote_types(q.dtype, cos.dtype)
-    return torch.empty(q.shape, dtype=dtype, device=q.device), torch.empty(k.shape, dtype=dtype, device=k.device)
+def _empty(x: torch.Tensor, cos: torch.Tensor, _: torch.Tensor, __: bool) -> torch.Tensor:
+    return torch.empty(x.shape, dtype=torch.promote_types(x.dtype, cos.dtype), device=x.device)
 
 
 def _launch_backward(
-    dq: torch.Tensor, dk: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool, dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
-    results = _empty_backward(dq, dk, cos, sin, interleaved, dtype)
-    for slope, dx in zip((dq, dk), results, strict=True):
-        _turned(slope, cos, sin, dx, interleaved=interleaved, back=True)
-    return results
+    dy: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool, dtype: torch.dtype
+) -> torch.Tensor:
+    return _run(dy, cos, sin, _empty_backward(dy, cos, sin, interleaved, dtype), interleaved=interleaved, back=True)
 
 
 def _plain_backward(
-    dq: torch.Tensor, dk: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool, dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
-    turned = (
-        (slope * cos - _partner(slope * sin, interleaved=interleaved)).to(dtype).contiguous() for slope in (dq, dk)
-    )
-    return next(turned), next(turned)
+    dy: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool, dtype: torch.dtype
+) -> torch.Tensor:
+    return (dy * cos - _partner(dy * sin, interleaved=interleaved)).to(dtype).contiguous()
 
 
-def _empty_backward(
-    dq: torch.Tensor, dk: torch.Tensor, _: torch.Tensor, __: torch.Tensor, ___: bool, dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.empty(dq.shape, dtype=dtype, device=dq.device), torch.empty(dk.shape, dtype=dtype, device=dk.device)
+def _empty_backward(dy: torch.Tensor, _: torch.Tensor, __: torch.Tensor, ___: bool, dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(dy.shape, dtype=dtype, device=dy.device)
 
 
-_rope = register(
-    "rope(Tensor q, Tensor k, Tensor cos, Tensor sin, bool interleaved) -> (Tensor, Tensor)", _launch, _plain, _empty
-)
+_rope = register("rope(Tensor x, Tensor cos, Tensor sin, bool interleaved) -> Tensor", _launch, _plain, _empty)
 _rope_backward = register(
-    "rope_backward(Tensor dq, Tensor dk, Tensor cos, Tensor sin, bool interleaved, ScalarType dtype)"
-    " -> (Tensor, Tensor)",
+    "rope_backward(Tensor dy, Tensor cos, Tensor sin, bool interleaved, ScalarType dtype) -> Tensor",
     _launch_backward, _plain_backward, _empty_backward,
 )  # fmt: skip
 
@@ -184,54 +165,56 @@ class _RoPE(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> Any:
-        return _rope(q, k, cos, sin, interleaved)
+    def forward(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> Any:
+        return _rope(x, cos, sin, interleaved)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         del output
-        q, _, cos, sin, ctx.interleaved = inputs
-        ctx.dtype = q.dtype
+        x, cos, sin, ctx.interleaved = inputs
+        ctx.dtype = x.dtype
         ctx.save_for_backward(cos, sin)
 
     @staticmethod
-    def backward(ctx: Any, dq: torch.Tensor, dk: torch.Tensor) -> Any:
+    def backward(ctx: Any, dy: torch.Tensor) -> Any:
+        # To turn is linear, and what is not a kernel is differentiable.
+        back = _plain_backward if torch.is_grad_enabled() else _rope_backward
         cos, sin = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            # To turn is linear, and this is differentiable.
-            return *_plain_backward(dq, dk, cos, sin, ctx.interleaved, ctx.dtype), None, None, None
-        return *_rope_backward(dq, dk, cos, sin, ctx.interleaved, ctx.dtype), None, None, None
+        return back(dy, cos, sin, ctx.interleaved, ctx.dtype), None, None, None
 
 
 def rope(
     q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Turn queries and keys by their positions.
+    """Turn queries and keys by their positions; see `turn`."""
+    return turn(q, cos, sin, interleaved), turn(k, cos, sin, interleaved)
+
+
+def turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool = False) -> torch.Tensor:
+    """Turn queries, or keys, by their positions.
 
     Args:
-        q: ``[..., width]``, such as ``[batch, heads, positions, width]``; of any strides.
-        k: ``[..., width]``, of the same dtype; may have fewer heads.
-        cos: Cosine for each element, of a shape that expands to those of q and k.
+        x: ``[..., width]``, such as ``[batch, heads, positions, width]``; of any strides.
+        cos: Cosine for each element, of a shape that expands to that of x.
         sin: Sine likewise. Where gradients of the two are wanted, the reference computes them.
         interleaved: Whether neighbours are a pair, and not an element of each half.
 
     Returns:
-        What q and k turn into, contiguous; differentiable in both, twice too.
+        What x turns into, contiguous; differentiable in x, twice too.
     """
-    width = q.shape[-1] if q.dim() else 0
+    width = x.shape[-1] if x.dim() else 0
     fits = (
         0 < width <= WIDEST
         and width % 2 == 0
-        and k.dim() > 0
-        and q.dtype == k.dtype
         and cos.dtype == sin.dtype
         and fixed(cos, sin)
-        and all(expands(angle, x) for angle in (cos, sin) for x in (q, k))
+        and expands(cos, x)
+        and expands(sin, x)
     )
-    if not fits or not usable(q, k, cos, sin):
-        return reference(q, k, cos, sin, interleaved)
-    turned: tuple[torch.Tensor, torch.Tensor] = _RoPE.apply(q, k, cos, sin, interleaved)
-    return turned
+    if not fits or not usable(x, cos, sin):
+        return turned(x, cos, sin, interleaved)
+    y: torch.Tensor = _RoPE.apply(x, cos, sin, interleaved)
+    return y
 
 
 # ------------------------------------------------------------------------------------------------------------- spec

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+import numpy as np
 import torch
 
+from perfkit.fix.certainty import certain
+from perfkit.fix.generated import Generating
 from perfkit.fix.regions import callable_of, region_graph
+from perfkit_kernels.dialect import AVAILABLE, FAILURES, INTERPRETING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +21,28 @@ if TYPE_CHECKING:
 
     Function = Callable[..., tuple[torch.Tensor, ...]]
 
-__all__ = ["Agree", "Contender", "Verdict", "contenders", "present", "right"]
+__all__ = ["Agree", "AgreeOver", "Contender", "Verdict", "contenders", "present", "right"]
 
-ERRORS: Final = (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError, AttributeError)
+ERRORS: Final[tuple[type[Exception], ...]] = (
+    *FAILURES,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    NotImplementedError,
+    IndexError,
+    AttributeError,
+)
+
+DRAWS: Final = 16
+"""Draws of the inputs, and places of hostile values, that are judged together where one is not enough."""
+FEW: Final = 1 << 22
+"""Values of the inputs that may have been lucky; of more, one draw says as much."""
+LARGEST_CHANGE: Final = 1 / 32
+"""What other draws of the inputs take off them: more than rounding, less than would make them others."""
+
+
+class UnsteadyError(ValueError):
+    """An implementation does not give the same bits of the same inputs."""
 
 
 class Agree(Protocol):
@@ -28,6 +52,13 @@ class Agree(Protocol):
         self, candidate: torch.Tensor, replaced: torch.Tensor, exact: torch.Tensor, *, magnitude: float = 0.0
     ) -> Any:
         """Compare; the answer has ``right``, ``reason``, ``error`` and ``replaced_error``."""
+
+
+class AgreeOver(Protocol):
+    """The function that does so with all results of one draw of the inputs, or of several; this stage is given it."""
+
+    def __call__(self, draw: Callable[[int], Sequence[tuple[Any, ...]]], draws: int = 1, /) -> Sequence[Any]:
+        """Compare what is drawn for a seed: candidate, replaced, exact, and magnitude of each result."""
 
 
 class Contender(NamedTuple):
@@ -62,26 +93,55 @@ def present(match: Match, owner: torch.nn.Module) -> Function:
 def contenders(match: Match, owner: torch.nn.Module, device: str, wanted: frozenset[str]) -> Iterator[Contender]:
     """Yield what could be tried at a site, of the names that are wanted."""
     form = match.form
-    single = len(match.region.nodes) == 1 and not match.modules
     if form.native is not None and "native" in wanted:
         title, function = form.native
-        yield Contender("native", title, None if single else function, "is what the model calls already")
-    if "compile" in wanted and not match.modules:
-        compiled = torch.compile(present(match, owner), dynamic=False, fullgraph=True)
-        yield Contender("compile", "torch.compile of these operators", compiled)
+        yield Contender("native", title, None if form.called else function, "is what the model calls already")
+    if "compile" in wanted and match.region.chance():
+        yield Contender("compile", "torch.compile of these operators", None, "drops other elements than is asked for")
+    elif "compile" in wanted and not match.modules:
+        yield Contender("compile", "torch.compile of these operators", _compiled(match))
     if form.kernel is not None and "kernel" in wanted:
-        from perfkit_kernels.dialect import AVAILABLE, INTERPRETING
+        lacks = _lacks(device)
+        yield Contender("kernel", f"perfkit_kernels.{form.kernel[0]}", None if lacks else form.kernel[1], lacks)
+    if "generated" in wanted and not match.modules and not match.region.chance():
+        lacks, function = _lacks(device), Generating(present(match, owner))
+        yield Contender("generated", "a kernel generated for these operators", None if lacks else function, lacks)
 
-        title, function = f"perfkit_kernels.{form.kernel[0]}", form.kernel[1]
-        if INTERPRETING or (AVAILABLE and device == "cuda"):
-            yield Contender("kernel", title, function)
-        else:
-            lacks = "Triton is not installed" if device == "cuda" else "runs on a GPU"
-            yield Contender("kernel", title, None, lacks)
+
+def _compiled(match: Match) -> Function:
+    """Return the operators of a match compiled, one function for all that are written alike and of the same forms.
+
+    Each has code of its own: Dynamo compiles the same code for so many forms, and then no more. Of other shapes, which
+    values may have decided on, it is not compiled again.
+    """
+    graph = region_graph(match.region.inputs, match.region.nodes, match.outputs)
+    key = f"{graph}{[node.meta['form'] for node in match.region.inputs]}"
+    if key not in _known:
+        shapes = [node.meta["form"][0] for node in match.region.inputs]
+        plain = callable_of(graph, match.form.kind)
+        run = torch.compile(plain, dynamic=False)  # of a full graph, it would raise where it was compiled too often
+        _known[key] = lambda *inputs: (run if [x.shape for x in inputs] == shapes else plain)(None, *inputs)
+    return _known[key]
+
+
+_known: Final[dict[str, Function]] = {}
+
+
+def _lacks(device: str) -> str:
+    """Say why no kernel of Triton runs on a device; nothing if one does."""
+    if INTERPRETING or (AVAILABLE and device == "cuda"):
+        return ""
+    return "Triton is not installed" if device == "cuda" else "runs on a GPU"
 
 
 def right(
-    function: Function, now: Function, match: Match, inputs: Sequence[torch.Tensor], agree: Agree, *, train: bool
+    function: Function,
+    now: Function,
+    match: Match,
+    inputs: Sequence[torch.Tensor],
+    agree_over: AgreeOver,
+    *,
+    train: bool,
 ) -> Verdict:
     """Hold an implementation to what is there now: outputs and gradients, the same ones twice, and on hostile values.
 
@@ -90,46 +150,79 @@ def right(
         now: What is there.
         match: What it is to compute.
         inputs: The model's own.
-        agree: Compares one result.
+        agree_over: Compares all results, over several draws of few values where one is not enough.
         train: Whether gradients are wanted.
     """
     error = replaced = 0.0
-    for number, given in enumerate((inputs, *spoiled(inputs, match.form.hostile))):
+    draws = DRAWS if sum(tensor.numel() for tensor in inputs) <= FEW else 1
+    for value in (None, *match.form.hostile):
+
+        def draw(seed: int, value: float | None = value) -> list[tuple[Any, ...]]:
+            return _results(function, now, match, spoiled(varied(inputs, seed), value, seed), train=train)
+
         try:
-            theirs, sizes = evaluate(now, given, train=train, products=match.form.products)
-            truth, _ = evaluate(match.form.reference, [wide(value) for value in given], train=train)
-            mine, _ = evaluate(function, given, train=train)
-            again, _ = evaluate(function, given, train=train)
+            answers = agree_over(draw, draws)
         except ERRORS as failure:
-            return Verdict(right=False, reason=f"fails: {_first_line(failure)}", error=None, replaced_error=None)
-        for one, twice, other, exact, size in zip(mine, again, theirs, truth, sizes, strict=True):
-            answer = agree(one, other, exact, magnitude=size)
-            if not answer.right:
-                where = "" if not number else f" of {match.form.hostile[number - 1]:g}"
-                return Verdict(False, f"{answer.reason}{where}", answer.error, answer.replaced_error)  # noqa: FBT003
-            if not torch.equal(one.nan_to_num(), twice.nan_to_num()):
-                return Verdict(False, "gives other bits in a second run", answer.error, answer.replaced_error)  # noqa: FBT003
-            if not number:
-                error, replaced = max(error, answer.error), max(replaced, answer.replaced_error)
+            reason = str(failure) if isinstance(failure, UnsteadyError) else f"fails: {_first_line(failure)}"
+            return Verdict(right=False, reason=reason, error=None, replaced_error=None)
+        wrong = next((answer for answer in answers if not answer.right), None)
+        if wrong is not None:
+            where = "" if value is None else f", with a row of the inputs set to {value:g}"
+            return Verdict(False, f"{wrong.reason}{where}", wrong.error, wrong.replaced_error)  # noqa: FBT003
+        if value is None:
+            error = max((answer.error for answer in answers), default=0.0)
+            replaced = max((answer.replaced_error for answer in answers), default=0.0)
     return Verdict(right=True, reason="", error=error, replaced_error=replaced)
 
 
-def spoiled(inputs: Sequence[torch.Tensor], values: Sequence[float]) -> Iterator[list[torch.Tensor]]:
-    """Yield the inputs with a row of each tensor, but of weights and masks, filled with what code breaks on."""
-    for value in values:
-        changed = []
-        for tensor in inputs:
-            copy = tensor.detach().clone()
-            if copy.is_floating_point() and copy.dim() > 1 and copy.numel():
-                copy[(0,) * (copy.dim() - 1)] = value
-            changed.append(copy.requires_grad_(tensor.requires_grad))
-        yield changed
+def _results(
+    function: Function, now: Function, match: Match, given: Sequence[torch.Tensor], *, train: bool
+) -> list[tuple[Any, ...]]:
+    """Return each result of an implementation, of what is there, and exact, with the size of its terms.
+
+    Raises:
+        UnsteadyError: The implementation gives other bits in a second run.
+    """
+    with certain() if match.region.chance() else contextlib.nullcontext():
+        theirs, sizes = evaluate(now, given, train=train, products=match.form.products)
+        truth, _ = evaluate(match.form.reference, [wide(value) for value in given], train=train)
+        mine, _ = evaluate(function, given, train=train)
+        again, _ = evaluate(function, given, train=train)
+    if not all(torch.equal(one.nan_to_num(), twice.nan_to_num()) for one, twice in zip(mine, again, strict=True)):
+        message = "gives other bits in a second run"
+        raise UnsteadyError(message)
+    return [*zip(mine, theirs, truth, sizes, strict=True)]
+
+
+def varied(inputs: Sequence[torch.Tensor], seed: int) -> Sequence[torch.Tensor]:
+    """Return the inputs of a seed: 0 for those given; of others, floating-point values are up to 3 % smaller.
+
+    So that they are rounded otherwise, and zeros, infinities and masks stay what they are.
+    """
+    made: list[torch.Tensor] = []
+    for value in inputs if seed else ():
+        random = torch.Generator(device=value.device).manual_seed(1_000 * seed + len(made))
+        change = 1 - torch.rand(value.shape, generator=random, device=value.device) * LARGEST_CHANGE
+        changed = value.detach() * change if value.is_floating_point() else value
+        made.append(value.detach().clone().copy_(changed).requires_grad_(value.requires_grad))
+    return made or inputs
+
+
+def spoiled(inputs: Sequence[torch.Tensor], value: float | None, row: int) -> list[torch.Tensor]:
+    """Return the inputs with a row of each tensor, but of weights and masks, filled with what code breaks on."""
+    changed = []
+    for tensor in inputs:
+        copy = tensor.detach().clone()
+        if value is not None and copy.is_floating_point() and copy.dim() > 1 and copy.numel():
+            copy[np.unravel_index(row % math.prod(copy.shape[:-1]), copy.shape[:-1])] = value
+        changed.append(copy.requires_grad_(tensor.requires_grad))
+    return changed
 
 
 def evaluate(
     function: Function, inputs: Sequence[torch.Tensor], *, train: bool, products: bool = False
 ) -> tuple[list[torch.Tensor], list[float]]:
-    """Return outputs, then gradients, and for each the size of the terms it may be a sum of."""
+    """Return outputs, then gradients, and for each the size of what rounding leaves of the terms it may be a sum of."""
     given = [value.detach().requires_grad_(train and value.requires_grad) for value in inputs]
     wanted = [value for value in given if value.requires_grad]
     with torch.set_grad_enabled(bool(wanted)):
@@ -139,19 +232,21 @@ def evaluate(
         gradients = torch.autograd.grad(sloped, wanted, slopes, allow_unused=True) if sloped else ()
     found = [(gradient, value) for gradient, value in zip(gradients, wanted, strict=False) if gradient is not None]
     factors = [largest(value) for value in given if value.is_floating_point()] if products else [largest(*outputs)]
-    whole = math.prod(factors) * largest(*slopes)
+    terms = max((size for value in given for size in value.shape), default=1) if products else 1
+    whole = math.prod(factors) * largest(*slopes) * math.sqrt(terms)
     sizes = [0.0] * len(outputs) + [whole / (largest(value) or 1.0) for _, value in found]
     return [y.detach() for y in outputs] + [gradient for gradient, _ in found], sizes
 
 
 def _slope(y: torch.Tensor) -> torch.Tensor:
-    values = torch.sin(torch.arange(y.numel(), device=y.device, dtype=torch.float32) * 0.7)
+    values = torch.cos(torch.arange(y.numel(), device=y.device, dtype=torch.float32) * 0.7)
     return values.reshape(y.shape).to(y.dtype)
 
 
 def largest(*tensors: torch.Tensor) -> float:
     """Return the largest finite magnitude."""
-    return max((float(t.detach().abs().nan_to_num(0.0, 0.0, 0.0).max()) for t in tensors if t.numel()), default=0.0)
+    values = [t.detach() for t in tensors if t.numel() and t.dtype != torch.bool]
+    return max((float(value.abs().nan_to_num(0.0, 0.0, 0.0).max()) for value in values), default=0.0)
 
 
 def wide(value: torch.Tensor) -> torch.Tensor:

@@ -2,105 +2,127 @@
 
 from __future__ import annotations
 
-import contextlib
-import platform
-import time
+import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
-from perfkit.fix.candidates import ERRORS, contenders, present, right
-from perfkit.fix.optimized import Optimized, build, put_in, take_out
-from perfkit.fix.sites import captured, group, predicted_ns, sites_of
-from perfkit.model.patch import Candidate, Patch, Site
-from perfkit.model.quantity import duration, percent
+from perfkit.fix import optimizers, whole
+from perfkit.fix.candidates import contenders
+from perfkit.fix.environment import environment, processor, triton_version
+from perfkit.fix.given import bandwidth, in_model, operator_ns, step_ns, undisturbed
+from perfkit.fix.judge import spread, tried
+from perfkit.fix.optimized import Changes, Optimized, build
+from perfkit.fix.sites import calls_of, chains_of, group, predicted_ns, sites_of, taken_in
+from perfkit.model.patch import Patch, Site
+from perfkit.model.quantity import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from perfkit.fix.candidates import Agree, Contender, Function
+    from perfkit.fix.candidates import Function
+    from perfkit.fix.given import Given
     from perfkit.fix.optimized import Draw, Replacement
-    from perfkit.fix.patterns import Match
     from perfkit.fix.sites import Place
-    from perfkit.fix.verdicts import Verdicts
-    from perfkit.model.measurement import Measure, Measurement
+    from perfkit.model.measurement import Measurement
+    from perfkit.model.patch import Candidate
 
-__all__ = ["LEAST_GAIN", "Given", "choose"]
+__all__ = ["choose"]
 
-LEAST_GAIN: Final = 1.03
-"""How much faster a candidate has to be at its site, by the lower end of the interval."""
 LEAST_SHARE: Final = 0.002
 """Sites that could not save this share of the model's time are left alone."""
-COPIED_BYTES: Final = {"cuda": 512 << 20}
-COPIED_BYTES_OF_HOST: Final = 64 << 20
+OF_CHAINS: Final = frozenset({"compile", "generated"})
+"""Candidates that there are for operators of no name."""
+WHOLE: Final = frozenset({"compile", "graph"})
+"""Candidates that may stand for the whole model."""
 
 
-class Given(NamedTuple):
-    """What `choose` works with: a model and how it is called, and functions of other stages."""
-
-    model: torch.nn.Module
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    train: bool
-    measure: Measure
-    agree: Agree
-    verdicts: Verdicts
-    wanted: frozenset[str]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        tensors = (*self.model.parameters(), *self.model.buffers(), *(t for t in self.args if torch.is_tensor(t)))
-        return tensors[0].device if tensors else torch.device("cpu")
-
-    def step(self) -> None:
-        """Do what the model is for, once: forward, and where it trains backward, with no gradient kept."""
-        with torch.set_grad_enabled(self.train):
-            outputs = self.model(*self.args, **self.kwargs)
-            if self.train:
-                wanted = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-                sloped = [y for y in leaves(outputs) if y.requires_grad]
-                if wanted and sloped:
-                    torch.autograd.grad(sloped, wanted, [torch.ones_like(y) for y in sloped], allow_unused=True)
-
-
-def choose(given: Given, draw: Draw) -> Optimized:
+def choose(given: Given, draw: Draw, again: Callable[[Any], Optimized]) -> Optimized:
     """Find the sites of a model, try what could stand there, and put in what is right and surely faster.
 
     Args:
         given: The model, how it is called, and functions of other stages.
         draw: Draws the patch, for `Optimized.report`.
+        again: Does all of this for other inputs, for `Optimized.tune`.
     """
-    kind = given.device.type
     with undisturbed(given.model, train=given.train):
         with torch.set_grad_enabled(given.train):
             sought = sites_of(given.model, given.args, given.kwargs)
         speed = bandwidth(given.device)
-        began = step_ns(given)
         accepted: list[Replacement] = []
-        sites: list[Site] = []
-        groups = [
-            (predicted_ns(places[0].match, kind, speed, train=given.train), key, places)
-            for key, places in group(sought.places).items()
-        ]
-        for predicted, key, places in sorted(groups, key=lambda entry: -entry[0] * len(entry[2])):
-            site = _describe(places, predicted)
-            if predicted * len(places) < LEAST_SHARE * began:
-                share = percent(predicted * len(places), began)
-                sites.append(site._replace(reason=f"could save {share} of the model's time at most"))
-                continue
-            sites.append(_decide(given, site, key, places, accepted))
-        patched = build(accepted)
-        whole = in_model(given, [], accepted) if accepted else None
-        if whole is not None and whole.low <= 1.0:
-            patched, sites = [], [_withdrawn(site) for site in sites]
-    patch = Patch(
-        "train" if given.train else "infer", processor(given.device), torch.__version__, triton_version(),
-        tuple(sites), sought.passed, whole, speed,
-    )  # fmt: skip
-    optimized = Optimized(given.model, patch, patched, draw)
+        costs = Costs(step_ns(given), operator_ns(given.device, train=given.train), speed)
+        sites, passed = _at_sites(given, sought.places, costs, accepted), sought.passed
+        if given.wanted & OF_CHAINS:
+            more = chains_of(sought.frames, [place for place, _ in accepted])
+            judged = {place.match.region.nodes for place in sought.places}
+            places = [place for place in more.places if place.match.region.nodes not in judged]
+            sites, passed = sites + _at_sites(given, places, costs, accepted), passed + more.passed
+        sites.sort(key=lambda site: -site.predicted_ns * site.calls)
+        instead = None
+        if given.wanted & WHOLE:
+            site, instead = whole.consider(given, build(accepted), [one.reason for one in sought.passed])
+            sites.append(site)
+            if instead is not None and instead.name == "compile":
+                accepted, sites = [], [*(_withdrawn(one, COMPILED) for one in sites[:-1]), site]
+        fused = None
+        if given.optimizer is not None and "fused" in given.wanted:
+            site, fused = _optimizer(given)
+            sites.append(site)
+        changes = Changes(tuple(accepted), () if instead is None else (instead,), fused)
+        everything = _everything(given, changes)
+        if everything is not None and everything.low <= 1.0:
+            changes, sites = Changes(), [_withdrawn(site, TOGETHER) for site in sites]
+        patch = Patch(
+            "train" if given.train else "infer", processor(given.device), torch.__version__, triton_version(),
+            tuple(sites), passed, everything, speed,
+        )  # fmt: skip
+        optimized = Optimized(given.model, patch, changes, draw, again, given.agree)
     optimized.apply()
     return optimized
+
+
+TOGETHER: Final = "all changes together do not make the model faster"
+WITHIN: Final = "is computed by what is put in around it"
+COMPILED: Final = "the model is compiled as a whole"
+
+
+class Costs(NamedTuple):
+    """What predictions are made with: what a step of the model and calling an operator take, and how fast a copy is."""
+
+    step_ns: int
+    operator_ns: float
+    bytes_per_s: float
+
+
+def _at_sites(given: Given, places: Sequence[Place], costs: Costs, accepted: list[Replacement]) -> list[Site]:
+    """Decide on each site, the largest prediction first; what is applied is added to what is accepted.
+
+    Places in modules that take others in come before those in the others.
+    """
+    groups = [
+        (predicted_ns(alike[0].match, costs.bytes_per_s, costs.operator_ns, train=given.train), key, alike)
+        for key, alike in group(places).items()
+    ]
+    sites = []
+    for predicted, key, alike in sorted(groups, key=lambda entry: (_depth(entry[2]), -entry[0] * calls_of(entry[2]))):
+        saved, gone = predicted * calls_of(alike), taken_in(place for place, _ in accepted)
+        within, called = ([place for place in alike if (place.frame.path in gone) is told] for told in (True, False))
+        if saved < LEAST_SHARE * costs.step_ns:
+            share = percent(saved, costs.step_ns)
+            reason = f"would save {share} of the model's time by its bytes and operators"
+            sites.append(_describe(alike, predicted)._replace(reason=reason))
+            continue
+        if called:
+            full_key = (*key, _alignment(called[0]))
+            sites.append(_decide(given, _describe(called, predicted), full_key, called, accepted, costs.bytes_per_s))
+        if within:
+            sites.append(_describe(within, predicted)._replace(reason=WITHIN))
+    return sites
+
+
+def _depth(places: Sequence[Place]) -> float:
+    """Return how deep in the model the first of some places is that takes modules in; infinity if none does."""
+    return min((place.frame.path.count(".") for place in places if taken_in([place])), default=math.inf)
 
 
 def _describe(places: Sequence[Place], predicted: int) -> Site:
@@ -111,7 +133,7 @@ def _describe(places: Sequence[Place], predicted: int) -> Site:
         title=places[0].match.form.title,
         where=region.output.meta.get("where", ""),
         modules=tuple(dict.fromkeys(place.frame.path for place in places)),
-        calls=len(places),
+        calls=calls_of(places),
         operators=len(region.nodes),
         shapes=tuple(f"{str(form[2]).removeprefix('torch.')}{list(form[0])}" for form in forms),
         predicted_ns=predicted,
@@ -121,72 +143,76 @@ def _describe(places: Sequence[Place], predicted: int) -> Site:
     )
 
 
+def _alignment(place: Place) -> str:
+    """Return how what the module is called with is aligned."""
+    key: Any = place.frame.key
+    return str([form[-1] for form in key[1]])
+
+
 def _decide(
-    given: Given, site: Site, key: tuple[str, ...], places: Sequence[Place], accepted: list[Replacement]
+    given: Given, site: Site, key: tuple[str, ...], places: Sequence[Place], accepted: list[Replacement], speed: float
 ) -> Site:
     """Judge what could stand at a site; what is applied is added to what is accepted."""
     full_key = (*environment(given), *key)
     remembered = given.verdicts.read(full_key)
-    tried = remembered or _tried(given, places[0])
+    judged = remembered or tried(given, places[0], speed)
     if remembered is None:
-        given.verdicts.write(full_key, tried)
-    hopeful = [candidate for candidate in tried if candidate.alone is not None and not candidate.reason]
-    judged = {candidate.name: candidate for candidate in tried}
-    chosen, reason = "", _why_left(tried)
+        given.verdicts.write(full_key, judged)
+    taken = [candidate.alone.base_ns for candidate in judged if candidate.alone is not None]
+    hopeful = [candidate for candidate in judged if candidate.alone is not None and not candidate.reason]
+    answers = {candidate.name: candidate for candidate in judged}
+    chosen, reason = "", _why_left(judged)
     for candidate in sorted(hopeful, key=lambda one: one.alone.candidate_ns if one.alone else 0):
         if chosen:
             slower = f"right and faster, but {chosen} is the fastest"
-            judged[candidate.name] = candidate._replace(reason=slower)
+            answers[candidate.name] = candidate._replace(reason=slower)
             continue
         replacements = [(place, _function(given, place, candidate.name)) for place in places]
-        measured = in_model(given, accepted, [*accepted, *replacements])
-        faster = measured.low > 1.0
-        verdict = "the fastest that is right" if faster else f"does not show in the model: {spread(measured)}"
-        judged[candidate.name] = candidate._replace(accepted=faster, reason=verdict, in_model=measured)
+        measured = in_model(given, build(accepted), build([*accepted, *replacements]))
+        faster, verdict = _verdict(measured)
+        answers[candidate.name] = candidate._replace(accepted=faster, reason=verdict, in_model=measured)
         if faster:
             chosen, reason = candidate.name, ""
             accepted.extend(replacements)
         else:
             reason = f"{candidate.name} {verdict}"
     return site._replace(
-        chosen=chosen, reason=reason, candidates=tuple(judged.values()), remembered=remembered is not None
+        predicted_ns=min([site.predicted_ns, *taken]),  # nothing saves more than what is there takes
+        chosen=chosen,
+        reason=reason,
+        candidates=tuple(answers.values()),
+        remembered=remembered is not None,
     )
 
 
-def _tried(given: Given, place: Place) -> tuple[Candidate, ...]:
-    """Return each candidate with its numerics and its times; without a reason where it may be applied."""
-    match, owner, kind = place.match, place.frame.owner, given.device.type
-    inputs = captured(given.model, given.args, given.kwargs, place, train=given.train)
-    now = present(match, owner)
-    return tuple(
-        _judge(given, contender, now, match, inputs) for contender in contenders(match, owner, kind, given.wanted)
-    )
+def _verdict(measured: Measurement) -> tuple[bool, str]:
+    faster = measured.low > 1.0
+    return faster, "the fastest that is right" if faster else f"does not show in the model: {spread(measured)}"
 
 
-def _judge(
-    given: Given, contender: Contender, now: Function, match: Match, inputs: Sequence[torch.Tensor]
-) -> Candidate:
-    tried = Candidate(contender.name, contender.title, accepted=False, reason=contender.reason)
-    function = contender.function
-    if function is None:
-        return tried
-    verdict = right(function, now, match, inputs, given.agree, train=given.train)
-    tried = tried._replace(reason="", error=verdict.error, replaced_error=verdict.replaced_error)
-    if not verdict.right:
-        return tried._replace(reason=verdict.reason)
-    kind = given.device.type
-    try:
-        alone = given.measure(
-            task(now, inputs, train=given.train), task(function, inputs, train=given.train), device=kind
-        )
-        forward = None
-        if given.train:
-            forward = given.measure(task(now, inputs, train=False), task(function, inputs, train=False), device=kind)
-    except ERRORS as failure:
-        return tried._replace(reason=f"fails: {type(failure).__name__}")
-    slower = alone.low < LEAST_GAIN
-    reason = f"not surely {percent(LEAST_GAIN - 1, digits=0)} faster: {spread(alone)}" if slower else ""
-    return tried._replace(reason=reason, alone=alone, forward=forward)
+def _optimizer(given: Given) -> tuple[Site, optimizers.FusedStep | None]:
+    """Decide on the fused step of the optimizer: it has to show in a step of the model and of it."""
+    assert given.optimizer is not None
+    site = optimizers.site_of(given)
+    (candidate,) = site.candidates
+    if candidate.reason:
+        return site, None
+    measured = in_model(given, [], [], optimizers.steps_of(given))
+    faster, verdict = _verdict(measured)
+    candidate = candidate._replace(accepted=faster, reason=verdict, in_model=measured)
+    reason = "" if faster else f"{candidate.name} {verdict}"
+    site = site._replace(chosen=candidate.name if faster else "", reason=reason, candidates=(candidate,))
+    return site, optimizers.FusedStep(given.optimizer) if faster else None
+
+
+def _everything(given: Given, changes: Changes) -> Measurement | None:
+    """Time a step with all that was chosen against one without; None if nothing was."""
+    if changes == Changes():
+        return None
+    patched = build(changes.replacements)
+    for one in changes.wholes:
+        patched = whole.installed(patched, given.model, one)
+    return in_model(given, [], patched, optimizers.steps_of(given) if changes.optimizer else None)
 
 
 def _function(given: Given, place: Place, name: str) -> Function:
@@ -194,160 +220,13 @@ def _function(given: Given, place: Place, name: str) -> Function:
     return next(contender.function for contender in found if contender.function is not None)
 
 
-def _why_left(tried: Sequence[Candidate]) -> str:
-    reasons = [f"{candidate.name} {candidate.reason}" for candidate in tried if candidate.reason]
+def _why_left(judged: Sequence[Candidate]) -> str:
+    reasons = [f"{candidate.name} {candidate.reason}" for candidate in judged if candidate.reason]
     return "; ".join(reasons) or "there is nothing else to try"
 
 
-def _withdrawn(site: Site) -> Site:
+def _withdrawn(site: Site, reason: str) -> Site:
     if not site.chosen:
         return site
-    reason = "all changes together do not make the model faster"
     candidates = tuple(one._replace(accepted=False, reason=reason) if one.accepted else one for one in site.candidates)
     return site._replace(chosen="", reason=reason, candidates=candidates)
-
-
-# --------------------------------------------------------------------------------------------------------- measuring
-
-
-def task(function: Function, inputs: Sequence[torch.Tensor], *, train: bool) -> Callable[[], object]:
-    """Return what to time: the function, and its backward where the model trains."""
-    wanted = [value for value in inputs if value.requires_grad] if train else []
-    if not wanted:
-
-        def forward() -> object:
-            with torch.no_grad():
-                return function(*inputs)
-
-        return forward
-    slopes = [torch.ones_like(y) for y in function(*inputs)]
-
-    def both() -> object:
-        return torch.autograd.grad(function(*inputs), wanted, slopes, allow_unused=True)
-
-    return both
-
-
-def in_model(given: Given, before: Sequence[Replacement], after: Sequence[Replacement]) -> Measurement:
-    """Time the model with some replacements against the model with others."""
-    sides = [build(before), build(after)]
-
-    def with_side(patched: Sequence[Any]) -> Callable[[], None]:
-        def step() -> None:
-            put_in(patched)
-            try:
-                given.step()
-            finally:
-                take_out(patched)
-
-        return step
-
-    return given.measure(with_side(sides[0]), with_side(sides[1]), device=given.device.type)
-
-
-def step_ns(given: Given) -> int:
-    """Return the shortest of a few steps, ns: what sites are too small for is told by it, and nothing else."""
-    times = []
-    for _ in range(4):
-        begun = time.perf_counter_ns()
-        given.step()
-        settle(given.device)
-        times.append(time.perf_counter_ns() - begun)
-    return min(times)
-
-
-def bandwidth(device: torch.device) -> float:
-    """Return the bytes a second of a copy on a device: read and written."""
-    size = COPIED_BYTES.get(device.type, COPIED_BYTES_OF_HOST)
-    source = torch.ones(size, dtype=torch.int8, device=device)
-    target = torch.empty_like(source)
-    times = []
-    for _ in range(4):
-        settle(device)
-        begun = time.perf_counter_ns()
-        target.copy_(source)
-        settle(device)
-        times.append(time.perf_counter_ns() - begun)
-    return 2 * size / (min(times) / 1e9)
-
-
-def settle(device: torch.device) -> None:
-    """Wait for the work of a device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-@contextlib.contextmanager
-def undisturbed(model: torch.nn.Module, *, train: bool) -> Iterator[None]:
-    """Put a model into a mode; afterwards its modes, buffers and the random numbers to come are what they were."""
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        model.train(train)
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
-            with torch.no_grad():
-                for buffer, value in buffers:
-                    if not torch.equal(buffer, value):
-                        buffer.copy_(value)
-
-
-# ----------------------------------------------------------------------------------------------------------- looking
-
-
-def environment(given: Given) -> tuple[object, ...]:
-    """Return what a verdict depends on, beside the site."""
-    from perfkit_kernels import KERNELS
-
-    device = given.device
-    driver = torch.version.cuda if device.type == "cuda" else platform.machine()
-    autocast = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type)
-    return (
-        given.train, sorted(given.wanted), processor(device), driver, torch.__version__, triton_version(),
-        torch.get_num_threads() if device.type == "cpu" else 0, autocast,
-        torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision(), len(KERNELS),
-    )  # fmt: skip
-
-
-def processor(device: torch.device) -> str:
-    """Name a device."""
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    names = [line.split(":", 1)[1].strip() for line in _processor_lines() if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _processor_lines() -> list[str]:
-    try:
-        from pathlib import Path
-
-        return Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return []
-
-
-def triton_version() -> str:
-    """Return the version of Triton, or nothing."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("triton")
-    except PackageNotFoundError:
-        return ""
-
-
-def spread(measured: Measurement) -> str:
-    """Say how much faster: ``1.02x (0.99 to 1.05)``, and from which times."""
-    times = f"{duration(measured.base_ns)} against {duration(measured.candidate_ns)}"
-    return f"{measured.speedup:.2f}x ({measured.low:.2f} to {measured.high:.2f}), {times}"
-
-
-def leaves(value: Any) -> list[torch.Tensor]:
-    """Return the tensors in what a model returned."""
-    from torch.utils import _pytree as pytree
-
-    return [leaf for leaf in pytree.tree_leaves(value) if torch.is_tensor(leaf)]

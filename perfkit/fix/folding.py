@@ -43,7 +43,7 @@ def foldable(graph: fx.Graph, owner: nn.Module) -> Iterator[Match]:
             and norm.track_running_stats
         ):
             region = Region((before, node), (before.args[0],), node, ())
-            yield Match(region, _form(convolution, norm), (node,), (convolution, norm))
+            yield Match(region, _form(convolution, norm), (node,), modules=(convolution, norm))
 
 
 def _still(module: nn.Module) -> bool:

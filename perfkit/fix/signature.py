@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
-__all__ = ["SIMPLE", "UnfamiliarError", "attributes", "flatten", "form", "modes"]
+__all__ = ["SIMPLE", "UnfamiliarError", "attributes", "filled", "flatten", "form", "modes", "signature"]
 
 SIMPLE: Final = frozenset(
     {int, float, bool, str, type(None), complex, torch.dtype, torch.device, torch.layout, torch.memory_format}
@@ -39,6 +39,27 @@ def flatten(value: Any, tensors: list[torch.Tensor]) -> Hashable:
     if kind is dict:
         return kind, tuple([(key, flatten(item, tensors)) for key, item in value.items()])
     raise UnfamiliarError(kind.__name__)
+
+
+def filled(value: Any, tensors: Iterator[torch.Tensor]) -> Any:
+    """Return a value that `flatten` knows with other tensors in it, in the same order."""
+    if isinstance(value, torch.Tensor):
+        return next(tensors)
+    if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
+        return type(value)([filled(item, tensors) for item in value])
+    return {key: filled(item, tensors) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def signature(value: Any, tensors: list[torch.Tensor]) -> Hashable:
+    """Return what a call of a module is known by, and add the tensors of the call to a list; None for none.
+
+    None is returned while somebody traces or transforms: then nothing was proved of the call.
+
+    Raises:
+        UnfamiliarError: As `flatten`.
+    """
+    state = modes()
+    return None if state is None else (flatten(value, tensors), tuple(map(form, tensors)), state)
 
 
 def form(tensor: torch.Tensor) -> Hashable:

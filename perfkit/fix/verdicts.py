@@ -35,8 +35,10 @@ class Verdicts:
         chosen = os.environ.get(FOLDER_VARIABLE)
         if chosen is not None:
             return cls(Path(chosen) if chosen else None)
-        from platformdirs import user_cache_path
-
+        try:
+            from platformdirs import user_cache_path
+        except ImportError:
+            return cls(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perfkit" / "verdicts")
         return cls(user_cache_path("perfkit", appauthor=False) / "verdicts")
 
     def read(self, key: Sequence[object]) -> tuple[Candidate, ...] | None:

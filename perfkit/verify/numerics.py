@@ -3,21 +3,32 @@
 An implementation is right where its error is at most twice that of the one it replaces, plus one unit in the last place
 of the largest value. So it may round elsewhere than the other does, and may not be worse; and where the other is exact,
 it has to be nearly so. Wherever one has NaN or an infinity, the other has to have the same.
+
+The error of a few values is luck. So what fails for one draw of the arguments has to hold for several together.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import torch
 
-__all__ = ["FACTOR", "Agreement", "agree"]
+    Compared = tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]
+
+__all__ = ["DRAWS", "FACTOR", "Agreement", "agree", "agree_over"]
 
 FACTOR: Final = 2.0
 """How many times the error of what it replaces a replacement may have."""
 ENOUGH: Final = 32
 """Values of which a mean says something."""
+
+
+DRAWS: Final = 16
+"""Draws of the arguments that count together where one does not do."""
 
 
 class Agreement(NamedTuple):
@@ -83,6 +94,24 @@ def agree(
     elif len(truth) >= ENOUGH and not mean <= allowed_mean:
         reason = f"errs by {mean:.2g} on average where {allowed_mean:.2g} is allowed"
     return Agreement(right=not reason, reason=reason, error=relative[0], replaced_error=relative[1])
+
+
+def agree_over(draw: Callable[[int], Sequence[Compared]], draws: int = DRAWS) -> list[Agreement]:
+    """Compare each result for one draw of the arguments; where one of them is not right, for several draws together.
+
+    Args:
+        draw: Computes for the arguments of a seed what `agree` compares of each result, and its magnitude.
+        draws: How many count together.
+    """
+    import torch
+
+    first = draw(0)
+    answers = [agree(*one[:3], magnitude=one[3]) for one in first]
+    if draws == 1 or all(answer.right or math.isinf(answer.error) for answer in answers):  # other NaN are no luck
+        return answers
+    rows = zip(first, *map(draw, range(1, draws)), strict=True)
+    sides = [[*zip(*row, strict=True)] for row in rows]
+    return [agree(*map(torch.stack, side[:3]), magnitude=max(side[3])) for side in sides]
 
 
 def _form(tensor: torch.Tensor) -> str:

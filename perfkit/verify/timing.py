@@ -1,7 +1,9 @@
 """Whether one implementation is faster than another: timed in turns, told as a ratio with an interval.
 
 Other work on the machine, clocks and temperature drift over seconds: what is timed in turns drifts alike. Each round
-gives one ratio; their median is the speed-up, and resampling them gives its interval.
+gives one ratio; their median is the speed-up, and resampling them gives its interval. The times told beside it are
+medians of the calmer half of the rounds: where a machine is at times half as fast, the median of one function may be
+of such a time and that of the other not, and deny the ratio.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from perfkit.model.measurement import Measurement
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["interval", "measure"]
+__all__ = ["calm", "interval", "measure"]
 
 ROUNDS: Final = 41
 FEWEST_ROUNDS: Final = 15
@@ -67,9 +69,10 @@ def measure(base: Callable[[], object], candidate: Callable[[], object], *, devi
             gc.enable()
     ratios = [before / max(after, 1) for before, after in samples]
     low, high = interval(ratios)
+    quiet = calm(samples)
     return Measurement(
-        base_ns=round(statistics.median(before for before, _ in samples)),
-        candidate_ns=round(statistics.median(after for _, after in samples)),
+        base_ns=round(statistics.median(before for before, _ in quiet)),
+        candidate_ns=round(statistics.median(after for _, after in quiet)),
         speedup=statistics.median(ratios),
         low=low,
         high=high,
@@ -77,6 +80,11 @@ def measure(base: Callable[[], object], candidate: Callable[[], object], *, devi
         base_peak_bytes=peaks[0],
         candidate_peak_bytes=peaks[1],
     )
+
+
+def calm(rounds: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the half of the rounds that took least, both functions of a round together."""
+    return sorted(rounds, key=sum)[: (len(rounds) + 1) // 2]
 
 
 def interval(ratios: Sequence[float]) -> tuple[float, float]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from perfkit.verify.numerics import agree
 from perfkit_kernels import KERNELS, Spec
 from perfkit_kernels.spec import DTYPES, Maker
+from tests.kernels import agreement
+from tests.kernels.agreement import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,84 +32,29 @@ FIRST = [
 ]
 
 
-class Results(NamedTuple):
-    """Outputs, then the gradient of each floating-point argument; and the size of the terms that each is a sum of."""
-
-    tensors: list[torch.Tensor]
-    magnitudes: list[float]
+def drawing(spec: Spec, dtype: str, device: Any, shape: Any, variant: dict[str, Any]) -> Callable[[int], Any]:
+    """Return what makes arguments of a seed."""
+    return lambda seed: spec.make(Maker(getattr(torch, dtype), device, seed), shape, **variant)
 
 
-def largest(*tensors: torch.Tensor) -> float:
-    """Return the largest finite magnitude."""
-    return max((float(t.detach().abs().nan_to_num(0.0, 0.0, 0.0).max()) for t in tensors if t.numel()), default=0.0)
-
-
-def differentiable(arguments: tuple[Any, ...], constant: tuple[int, ...] = ()) -> list[Any]:
-    """Return the arguments, of whose floating-point tensors gradients are wanted, but of those at some positions."""
-    return [
-        value.detach().requires_grad_(index not in constant)
-        if isinstance(value, torch.Tensor) and value.is_floating_point()
-        else value
-        for index, value in enumerate(arguments)
-    ]
-
-
-def evaluate(function: Callable[..., Any], arguments: tuple[Any, ...], constant: tuple[int, ...] = ()) -> Results:
-    """Evaluate a function and its gradients; a gradient's terms are of the size of slope times output over input."""
-    given = differentiable(arguments, constant)
-    outputs = function(*given)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    sloped = [output for output in outputs if output.requires_grad]
-    random = torch.Generator().manual_seed(1)
-    slopes = [torch.randn(y.shape, generator=random).to(y.device, y.dtype) for y in sloped]
-    wanted = [value for value in given if isinstance(value, torch.Tensor) and value.requires_grad]
-    gradients = torch.autograd.grad(sloped, wanted, slopes, allow_unused=True) if sloped else ()
-    whole = largest(*slopes) * largest(*sloped)
-    known = [(gradient, value) for gradient, value in zip(gradients, wanted, strict=False) if gradient is not None]
-    return Results(
-        [*outputs, *(gradient for gradient, _ in known)],
-        [0.0] * len(outputs) + [whole / (largest(value) or 1.0) for _, value in known],
-    )
-
-
-def widen(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the arguments in float64."""
-    return tuple(
-        value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-        for value in arguments
-    )
-
-
-def check(spec: Spec, arguments: tuple[Any, ...]) -> None:
+def check(spec: Spec, draw: Callable[[int], tuple[Any, ...]]) -> None:
     """Hold a kernel to its reference."""
-    mine, theirs, truth = (
-        evaluate(function, given, spec.constant)
-        for function, given in (
-            (spec.function, arguments),
-            (spec.reference, arguments),
-            (spec.reference, widen(arguments)),
-        )
-    )
-    for index, (one, other, exact, magnitude) in enumerate(
-        zip(mine.tensors, theirs.tensors, truth.tensors, truth.magnitudes, strict=True)
-    ):
-        agreement = agree(one, other, exact, magnitude=magnitude)
-        assert agreement.right, f"result {index}: {agreement.reason}"
+    agreement.check(spec.function, spec.reference, draw, spec.constant)
 
 
 @pytest.mark.parametrize(("spec", "dtype", "variant", "shape"), CASES)
 def test_agrees_with_float64(device: Any, spec: Spec, dtype: str, variant: dict[str, Any], shape: Any) -> None:
-    check(spec, spec.make(Maker(getattr(torch, dtype), device), shape, **variant))
+    check(spec, drawing(spec, dtype, device, shape, variant))
 
 
 @pytest.mark.parametrize(("spec", "dtype", "variant"), FIRST)
 def test_any_strides(device: Any, spec: Spec, dtype: str, variant: dict[str, Any]) -> None:
-    arguments = spec.make(Maker(getattr(torch, dtype), device), spec.strided_shape, **variant)
+    draw = drawing(spec, dtype, device, spec.strided_shape, variant)
     for form in (every_other, transposed):
-        check(spec, tuple(form(value) if isinstance(value, torch.Tensor) else value for value in arguments))
+        check(spec, agreement.changed(draw, form))
 
 
-def every_other(tensor: torch.Tensor) -> torch.Tensor:
+def every_other(_: int, tensor: torch.Tensor) -> torch.Tensor:
     """Return the same values, every other element of a larger tensor."""
     wide = tensor.new_zeros(*tensor.shape[:-1], 2 * tensor.shape[-1]) if tensor.dim() else tensor.clone()
     if tensor.dim():
@@ -117,27 +63,30 @@ def every_other(tensor: torch.Tensor) -> torch.Tensor:
     return wide
 
 
-def transposed(tensor: torch.Tensor) -> torch.Tensor:
+def transposed(_: int, tensor: torch.Tensor) -> torch.Tensor:
     """Return the same values with the strides of a transposed tensor."""
     return tensor.mT.contiguous().mT if tensor.dim() > 1 else tensor
 
 
-def hostile(tensor: torch.Tensor, values: tuple[float, ...]) -> Iterator[torch.Tensor]:
-    """Yield tensors that hold what numerical code breaks on, in whole rows and in single places."""
+def spoilers(values: tuple[float, ...]) -> Iterator[Callable[[int, torch.Tensor], torch.Tensor]]:
+    """Yield what puts into the first tensor what numerical code breaks on: in whole rows, and in single places."""
     for value in values:
-        spoiled = tensor.clone()
-        spoiled[..., :1, :] = value
-        yield spoiled
-        one = tensor.clone()
-        one[..., -1] = value
-        yield one
+        for place in ((..., slice(1), slice(None)), (..., -1)):
+
+            def spoil(index: int, tensor: torch.Tensor, place: Any = place, value: float = value) -> torch.Tensor:
+                spoiled = tensor.clone()
+                if not index:
+                    spoiled[place] = value
+                return spoiled
+
+            yield spoil
 
 
 @pytest.mark.parametrize(("spec", "dtype", "variant"), FIRST)
 def test_hostile_values_behave_as_in_eager(device: Any, spec: Spec, dtype: str, variant: dict[str, Any]) -> None:
-    arguments = spec.make(Maker(getattr(torch, dtype), device), spec.strided_shape, **variant)
-    for spoiled in hostile(arguments[0], spec.hostile):
-        check(spec, (spoiled, *arguments[1:]))
+    draw = drawing(spec, dtype, device, spec.strided_shape, variant)
+    for spoil in spoilers(spec.hostile):
+        check(spec, agreement.changed(draw, spoil))
 
 
 @pytest.mark.parametrize(("spec", "dtype", "variant"), FIRST)

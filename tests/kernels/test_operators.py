@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from perfkit_kernels import KERNELS, Spec
 from perfkit_kernels.spec import Maker
-from tests.kernels.test_numerics import differentiable, evaluate
+from tests.kernels.agreement import differentiable, evaluate
 
 EACH = [
     pytest.param(spec, variant, id=f"{spec.name}-{list(variant.values())}")

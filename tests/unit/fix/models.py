@@ -195,6 +195,20 @@ def convolutional() -> nn.Module:
     return model
 
 
+class Looping(nn.Module):
+    """A block with a norm is called in a loop, two other norms once each."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.block, self.times = nn.Sequential(nn.Linear(WIDTH, WIDTH), Norm(1e-5)), times
+        self.first, self.second = Norm(), Norm()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(self.times):
+            x = self.block(x)
+        return self.second(self.first(x))
+
+
 # ------------------------------------------------------------------------------------------------------- near-misses
 
 
@@ -270,9 +284,74 @@ class Counting(nn.Module):
 
 class InPlace(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x += 1
+        return x * torch.sigmoid(x)
+
+
+class Appending(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[float] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(1.0)
+        return x * torch.sigmoid(x)
+
+
+SEEN: list[torch.Size] = []
+KEPT: dict[str, torch.Tensor] = {}
+TEMPERATURE = torch.tensor(2.0)
+
+
+class AppendingToGlobal(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        SEEN.append(x.shape)
+        return x * torch.sigmoid(x)
+
+
+def keep(x: torch.Tensor) -> None:
+    KEPT["last"] = x
+
+
+class Keeping(nn.Module):
+    """Another function keeps a tensor: its code does not show it, the tensor does."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.sigmoid(x)
+        keep(y)
+        return x * y
+
+
+class Elsewhere(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.sigmoid(x) * TEMPERATURE
+
+
+class OtherViewOfWritten(nn.Module):
+    """A module that it calls writes into what it is given, and it uses a view of that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x * torch.sigmoid(x)
+        view = y.view(-1)
+        return self.act(y) + view.view(x.shape)
+
+
+class OtherView(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x * torch.sigmoid(x)
+        view = y.view(-1)
         y += 1
-        return y
+        return y + view.view(x.shape)
 
 
-OPAQUE = {Reading: "reads values", Counting: "changes its own attributes", InPlace: "in place"}
+OPAQUE = {
+    Reading: "reads values", Counting: "changes its own attributes", InPlace: "in place",
+    Appending: "changes its own attributes", AppendingToGlobal: "changes what is outside of it (SEEN)",
+    Keeping: "shares a tensor that lives on after the call", Elsewhere: "shares a tensor that lives on after the call",
+    OtherView: "writes in place, and uses another view",
+    OtherViewOfWritten: "writes in place, and uses another view",
+}  # fmt: skip

@@ -47,6 +47,19 @@ def test_slow_functions_are_not_timed_for_long(clock: Clock) -> None:
     assert measured.rounds == timing.FEWEST_ROUNDS
 
 
+def test_times_do_not_deny_the_ratio_on_a_machine_that_is_slow_at_times(clock: Clock) -> None:
+    calls = 0
+
+    def work(ns: int) -> None:
+        nonlocal calls
+        calls += 1
+        clock.now += ns * (2 if calls % 84 > 42 else 1)  # slow in half of the rounds, from the middle of one on
+
+    measured = timing.measure(lambda: work(1_300_000), lambda: work(1_100_000), device="cpu")
+    assert (measured.base_ns, measured.candidate_ns) == (1_300_000, 1_100_000)
+    assert measured.speedup == pytest.approx(1.3 / 1.1)
+
+
 def test_one_outlier_does_not_move_the_interval() -> None:
     low, high = timing.interval([1.0] * 20 + [50.0])
     assert (low, high) == (1.0, 1.0)
