@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import report
 from benchmarks.claims import LOAD, cold_claims, reading_claims, stage_claims
-from benchmarks.cold_start import cold_starts, heavy_imports, smallest
+from benchmarks.cold_start import cold_record, cold_starts, heavy_imports, traces_to_diagnose
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.machine import file_name, fingerprint
 from benchmarks.rounds import Limits, compete, too_much
-from benchmarks.subjects import ROOT, cache_folder, recorded, simulated
+from benchmarks.subjects import RECORDED, ROOT, find_subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,13 +36,8 @@ SIZES: Final = {
     500_000_000: Limits(rounds=5, fewest=2, patience_s=45),
 }
 LARGE: Final = {3_000_000_000: Limits(rounds=3, fewest=1, patience_s=60)}
-RECORDED_UP_TO: Final = 100_000_000
-
 SLOW: Final = "perfkit.load, Python scanner"
 SLOW_UP_TO: Final = 20_000_000
-
-COLD_ROUNDS: Final = 25
-COLD_BYTES: Final = 1_000_000
 
 Results = list[tuple["Subject", str, dict[str, "Score"]]]
 
@@ -56,7 +51,7 @@ def main() -> None:
     parser.add_argument(
         "--large", action="store_true", help="with a trace of 3 GB (needs 4 GB of disk, and half an hour)"
     )
-    parser.add_argument("--traces", type=Path, default=ROOT.parent / "shared" / "traces", help="recorded traces")
+    parser.add_argument("--traces", type=Path, default=RECORDED, help="recorded traces")
     parser.add_argument("--output", type=Path, help="where to keep the results")
     given = parser.parse_args()
     pythons = dict.fromkeys(CONTESTANTS, Path(sys.executable)) | {"HolisticTraceAnalysis": given.hta}
@@ -64,10 +59,7 @@ def main() -> None:
     machine = fingerprint({"perfkit": Path(sys.executable), "HolisticTraceAnalysis": given.hta})
     stages = time_stages()
     show(report.stage_table(stages))
-    small, sample = smallest(ROOT / "traces", COLD_BYTES)
-    larger = find_subject(min(SIZES), given.traces).gzip
-    traces = {small: sample, f"{larger.stat().st_size / 1e6:.1f} MB of .gz": larger}
-    cold = cold_starts(Path(sys.executable), traces, COLD_ROUNDS)
+    cold = cold_starts(Path(sys.executable), traces_to_diagnose(given.traces))
     show(report.cold_table(cold))
     results = readings(SIZES | (LARGE if given.large else {}), pythons, given.traces)
     claims = [
@@ -80,20 +72,12 @@ def main() -> None:
         "machine": machine | {"load_before": round(load_before, 2), "load_after": round(os.getloadavg()[0], 2)},
         "reading": [report.reading_record(*result) for result in results],
         "stages": stages,
-        "cold_start": {
-            name: report.score_record(score, cold["python -c 'import numpy'"]) for name, score in cold.items()
-        },
+        "cold_start": cold_record(cold),
         "claims": [vars(claim) for claim in claims],
     }
     output = given.output or RESULTS / file_name(machine)
     report.write(output, kept)
     print(f"\nkept in {output.name}; load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after")
-
-
-def find_subject(size: int, traces: Path) -> Subject:
-    """Find or make the trace of a size."""
-    cache = cache_folder()
-    return (recorded(traces, size, cache) if size <= RECORDED_UP_TO else None) or simulated(size, cache)
 
 
 def readings(sizes: Mapping[int, Limits], pythons: Mapping[str, Path], traces: Path) -> Results:

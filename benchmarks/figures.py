@@ -155,23 +155,25 @@ def roof(
 
 
 def predicted(machine: Mapping[str, Any], programs: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Draw predicted gains, with their intervals, against measured ones."""
-    points = list(_promises(programs))
+    """Draw a line a program: the predicted gain with its interval, and the measured one with that of its rounds."""
+    points = sorted(_promises(programs), key=lambda point: point[2][0])
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.plot([0, 100], [0, 100], color="black", linewidth=0.5)
-        for name, promise, gain, inside in points:
-            (x, *ends_x), (y, *ends_y) = gain, promise
-            bars = ([[abs(x - ends_x[0])], [abs(ends_x[1] - x)]], [[abs(y - ends_y[0])], [abs(ends_y[1] - y)]])
+        for place, (_, promise, gain, inside) in enumerate(points):
             colour = COLOURS["native" if inside else "perfkit"]
-            axes.errorbar([x], [y], xerr=bars[0], yerr=bars[1], marker="o", color=colour)
-            axes.annotate(name.replace("_", " "), (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
-        axes.set(xlabel="measured gain, % of a step", ylabel="predicted, %", xlim=(0, 100), ylim=(0, 100))
+            axes.barh(place, promise[2] - promise[1], left=promise[1], height=0.6, color=colour, alpha=0.35)
+            axes.plot([promise[0]] * 2, [place - 0.3, place + 0.3], color=colour)
+            (x, low, high) = gain
+            ends = [[max(x - low, 0)], [max(high - x, 0)]]
+            axes.errorbar([x], [place], xerr=ends, marker="o", markersize=4, color="black", linewidth=1)
+        axes.set_yticks(range(len(points)), [name.replace("_", " ") for name, *_ in points])
+        axes.set(xlabel="saved by the repair, % of a step: predicted with its interval, and measured (black)")
+        axes.set_xlim(left=min(0, *(gain[1] for *_, gain, _ in points)))
         right = sum(inside for *_, inside in points)
-        axes.set_title(f"{owner(machine)}: {right} of {len(programs)} measured gains inside the predicted interval")
+        axes.set_title(f"{right} of {len(programs)} measured gains inside the predicted interval\n{owner(machine)}")
 
-    return _save(path, (6.5, 6.0), fill)
+    return _save(path, (7.0, 1.2 + 0.28 * len(points)), fill)
 
 
 Ends = tuple[float, float, float]

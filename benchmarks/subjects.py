@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parent.parent
 SIMULATOR: Final = ROOT / "tests" / "simulator"
+RECORDED: Final = ROOT.parent / "shared" / "traces"
+"""Where recorded traces are looked for, unless a folder is named."""
+RECORDED_UP_TO: Final = 100_000_000
 
 NEAR: Final = 0.25
 """How far, as a share, the size of a recorded trace may be from the size that is wanted."""
@@ -49,6 +52,12 @@ def cache_folder() -> Path:
     folder = (Path(home) if home else Path.home() / ".cache") / "perfkit-benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def find_subject(size: int, folder: Path) -> Subject:
+    """Find the recorded trace of about a size below a folder, or make a simulated one."""
+    cache = cache_folder()
+    return (recorded(folder, size, cache) if size <= RECORDED_UP_TO else None) or simulated(size, cache)
 
 
 def recorded(folder: Path, size: int, cache: Path) -> Subject | None:

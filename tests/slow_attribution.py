@@ -35,7 +35,7 @@ Where the rules leave room, this file reads them so:
     or naming a compile of Triton or Inductor; stack rows of the compile functions of Triton, Inductor and Dynamo.
 16. A sync that was open when the gap began explains the gap up to L's start, even where it returned earlier.
 17. What a call of the operating system or a sample explains is what no cause before it does, wherever it happened.
-    A wait in the operating system with no request open, in a process that marks requests, is `no_request`.
+    But with no request open, in a process that marks requests, nothing of that counts: that is `no_request`.
 18. Overhead rows on threads with nothing else explain any thread; where their process has threads with something else,
     those alone.
 19. The communication names are a list of this file's own; they decide the busy split, never an idle cause.
@@ -324,11 +324,10 @@ class HostThread:
             ("operator_dispatch", covered(launching)),
             ("host_compute", covered([op for op in silent if op.end - op.start > MS])),
             ("operator_dispatch", covered(silent)),
-            ("no_request", subtract(waits, subtract(ever, between))),
+            ("no_request", between),
             ("os_wait", waits),
             ("python", covered(stack + [r for r in rows if is_annotation(r)])),
             ("profiler_overhead", covered([r for r in rows if r.category == "overhead"] + overhead)),
-            ("no_request", between),
             ("host_code", covered([r for r in rows if r.category == "cpu_sample"])),
         ]
 

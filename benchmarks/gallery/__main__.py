@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import report
-from benchmarks.gallery import table
+from benchmarks.gallery import simulated, table
 from benchmarks.gallery.actor import ROOT, Actor, jemalloc
 from benchmarks.gallery.gain import measure, steps_for
 from benchmarks.gallery.score import judge
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from benchmarks.gallery.score import Document, Score
     from benchmarks.programs import Pair
 
+SIMULATED: Final = 12
+"""Programs of each fault in the simulator."""
 RESULTS: Final = ROOT / "benchmarks" / "results"
 ROUNDS: Final = 20
-RECORDINGS: Final = 2
+RECORDINGS: Final = 3
 RECORDED_NS: Final = 400_000_000
 FEWEST_RECORDED, MOST_RECORDED = 6, 16
 """Steps, and one more: perfkit leaves out the first of those that were recorded."""
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, metavar="DIR", help="only record the traces, into this folder")
     parser.add_argument("--traces", type=Path, metavar="DIR", help="keep the traces in this folder")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of each program and its twin, in turns")
+    parser.add_argument("--simulated", type=int, default=SIMULATED, help="simulated programs of each fault; 0 for none")
     parser.add_argument("--output", type=Path, help="where to keep the results")
     parser.add_argument(
         "--check", action="store_true", help="only check that each program and its twin compute the same"
@@ -53,14 +56,14 @@ def main() -> None:
     if unknown := sorted(set(given.names) - set(names)):
         parser.error(f"no such program: {', '.join(unknown)}")
     pairs = [pair for pair in PROGRAMS if not given.names or pair.name in given.names]
-    check(pairs)
-    if given.record:
-        for pair in pairs:
-            record_both(pair, given.record)
-    if given.record or given.check:
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        run(pairs, given.traces or Path(folder), given.rounds, given.output)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = folder  # loader workers that end with their program clean nothing up
+        check(pairs)
+        if given.record:
+            for pair in pairs:
+                record_both(pair, given.record)
+        elif not given.check:
+            run(pairs, given.traces or Path(folder), given)
 
 
 def check(pairs: list[Pair]) -> None:
@@ -77,7 +80,7 @@ def record_both(pair: Pair, folder: Path) -> None:
             tell(f"{trace_path(folder, pair, role).name}: {record_one(pair, actor, folder) / 1e6:.1f} ms a step")
 
 
-def run(pairs: list[Pair], folder: Path, rounds: int, output: Path | None) -> None:
+def run(pairs: list[Pair], folder: Path, given: argparse.Namespace) -> None:
     """Measure, record, diagnose and score; print the table, and keep everything."""
     load_before = os.getloadavg()[0]
     scores: list[Score] = []
@@ -88,7 +91,7 @@ def run(pairs: list[Pair], folder: Path, rounds: int, output: Path | None) -> No
         with ExitStack() as stack:
             actors = {role: stack.enter_context(Actor(pair.name, role)) for role in ROLES}
             runs_on = actors["faulty"].machine()
-            gain = measure(pair, actors["faulty"], actors["repaired"], rounds)
+            gain = measure(pair, actors["faulty"], actors["repaired"], given.rounds)
             profiled_ns = {role: record_one(pair, actor, folder) for role, actor in actors.items()}
         documents = {role: diagnose(trace_path(folder, pair, role)) for role in ROLES}
         score = judge(pair.name, pair.rules[runs_on["device"]], documents["faulty"], documents["repaired"], gain)
@@ -97,14 +100,19 @@ def run(pairs: list[Pair], folder: Path, rounds: int, output: Path | None) -> No
     where = runs_on.get("gpu", f"{runs_on['cpu']}, {runs_on['cpus']} cores, one thread")
     for line in table.draw(f"planted faults, torch {runs_on['torch']} on {where}", scores):
         print(line)
+    tell("the simulator")
+    planted = simulated.scores(given.simulated) if given.simulated else {}
+    for line in table.draw_simulated(planted):
+        print(line)
     machine = (
         fingerprint({"perfkit": Path(sys.executable)})
         | runs_on
         | {"allocator": Path(jemalloc()).name or "the system's"}
     )
+    kept = [table.record_simulated(score) for some in planted.values() for score in some]
     loads = {"load_before": round(load_before, 2), "load_after": round(os.getloadavg()[0], 2)}
-    output = output or RESULTS / f"gallery-{file_name(machine | {'cpu': runs_on.get('gpu', runs_on['cpu'])})}"
-    report.write(output, {"machine": machine | loads, "programs": records})
+    output = given.output or RESULTS / f"gallery-{file_name(machine | {'cpu': runs_on.get('gpu', runs_on['cpu'])})}"
+    report.write(output, {"machine": machine | loads, "programs": records, "simulated": kept})
     print(f"\nkept in {output.name}; load average {loads['load_before']} before, {loads['load_after']} after")
 
 

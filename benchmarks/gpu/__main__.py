@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.gpu import checks, models, overhead, planted, samples, speed
 from benchmarks.gpu.build import prepare
-from benchmarks.gpu.results import TITLES, merge, shortfalls
-from benchmarks.gpu.steps import PART_SECONDS, ROOT, Place, has_torch, run, tell
+from benchmarks.gpu.results import TITLES, gains, merge, shortfalls
+from benchmarks.gpu.steps import ROOT, Place, has_torch, run, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +27,8 @@ PARTS: Final[Mapping[int, Callable[[Place], Iterator[Step]]]] = {
     5: samples.steps,
     6: overhead.steps,
 }
+SECONDS: Final = {1: 320, 2: 450, 3: 450, 4: 390, 5: 220, 6: 170}
+"""What each part takes at most: the sum is below 34 minutes, and the extension is built before."""
 
 
 def main() -> None:
@@ -36,7 +38,9 @@ def main() -> None:
     )
     parser.add_argument("--part", type=int, action="append", choices=sorted(PARTS), help="may be given several times")
     parser.add_argument("--out", type=Path, required=True, help="folder of results; steps in it are not repeated")
-    parser.add_argument("--seconds", type=float, default=PART_SECONDS, help="for each part; by default %(default).0f")
+    parser.add_argument(
+        "--seconds", type=float, help=f"for each part; by default {', '.join(map(str, SECONDS.values()))}"
+    )
     parser.add_argument("--wheels", type=Path, default=ROOT / ".whl", help="wheels to unpack, such as Liger's")
     parser.add_argument("--dry-run", action="store_true", help="walk through on the CPU, on small shapes")
     parser.add_argument("--plan", action="store_true", help="only list the steps")
@@ -60,7 +64,7 @@ def main() -> None:
         from benchmarks.kernels.device import describe
 
         machine = describe(torch.device("cpu" if given.dry_run else "cuda"))
-        timed = Place(place.out, place.dry_run, time.monotonic() + given.seconds)
+        timed = Place(place.out, place.dry_run, time.monotonic() + (given.seconds or SECONDS[number]))
         run(number, PARTS[number](timed), timed, machine)
 
 
@@ -71,7 +75,8 @@ def bring_together(out: Path) -> None:
     except ValueError as error:
         sys.exit(str(error))
     tell(f"kept in {path.relative_to(ROOT)}")
-    for line in shortfalls(json.loads(path.read_text())):
+    document = json.loads(path.read_text())
+    for line in (*gains(document), *shortfalls(document)):
         print(line)
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from benchmarks.gpu.steps import Place
 
 SITE: Final = ROOT / "build" / "gpu" / "site"
-NEEDED: Final = ("numpy", "click", "rich", "isal", "loky", "platformdirs", "jinja2")
-"""What perfkit imports; the parts that only measure kernels do without most of it."""
+NEEDED: Final = ("numpy", "click", "rich", "jinja2")
+"""What perfkit cannot do without; the parts that only measure kernels do."""
 
 
 def prepare(place: Place, wheels: Path | None) -> None:

@@ -1,4 +1,8 @@
-"""A training loop that notes when each step ended: `python -m benchmarks.gpu.loop STEPS FILE`."""
+"""A training loop that notes when each step ended: `python -m benchmarks.gpu.loop STEPS FILE`.
+
+It ends after so many steps, or once there is a file of that name with ``.stop`` at its end. After the first ones there
+is one with ``.began``.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,17 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
-import torch
-from torch import nn
+SETTLED: Final = 30
+"""Steps until the program runs as it goes on."""
 
 
 def main() -> None:
     """Train, and write nanoseconds since 1970, one for each step."""
+    import torch
+    from torch import nn
+
     steps, path = int(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -20,14 +28,17 @@ def main() -> None:
     model = nn.Sequential(*(nn.Sequential(nn.Linear(width, width), nn.GELU()) for _ in range(6))).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     samples = torch.randn(batch, width, device=device)
-    ended_ns = []
-    for _ in range(steps):
+    stop = Path(f"{path}.stop")
+    ended_ns: list[int] = []
+    while len(ended_ns) < steps and not stop.exists():
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(samples), samples)
         loss.backward()
         optimizer.step()
         loss.item()
         ended_ns.append(time.time_ns())
+        if len(ended_ns) == SETTLED:
+            Path(f"{path}.began").touch()
     path.write_text(json.dumps(ended_ns))
 
 

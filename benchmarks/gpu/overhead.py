@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks.gpu.loop import SETTLED
 from benchmarks.gpu.steps import ROOT, FailedError, SkipError, Step
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 PERFKIT: Final = ("-m", "perfkit.cli")
 LOOP: Final = ("-m", "benchmarks.gpu.loop")
-SETTLED: Final = 30
-"""Steps until the program runs as it goes on."""
+MOST_STEPS: Final = 1_000_000
+"""Of a program that is told when to end."""
 ENERGY_S: Final = 15.0
 
 
@@ -68,16 +69,19 @@ def window(place: Place) -> dict[str, Any]:
     """Diagnose the loop while it runs, for a second; compare steps in that time with those before and after."""
     from benchmarks.kernels.timing import spread
 
-    count = 20_000 if place.dry_run else 15_000
     with tempfile.TemporaryDirectory() as folder:
         ended = Path(folder) / "ended.json"
-        command = [sys.executable, *PERFKIT, "run", "--", sys.executable, *LOOP, str(count), str(ended)]
+        command = [sys.executable, *PERFKIT, "run", "--", sys.executable, *LOOP, str(MOST_STEPS), str(ended)]
         process = subprocess.Popen(command, cwd=ROOT, env=place.environment())
         try:
-            time.sleep(12)
+            while not Path(f"{ended}.began").exists() and process.poll() is None and place.left_s > 0:
+                time.sleep(0.1)
+            time.sleep(3)
             began_ns = time.time_ns()
             said = place.python(*PERFKIT, "diagnose", "--pid", str(process.pid), "--duration", "1s", seconds=60)
             done_ns = time.time_ns()
+            time.sleep(3)
+            Path(f"{ended}.stop").touch()
             process.wait(60)
         except subprocess.TimeoutExpired:
             message = "the loop did not end"

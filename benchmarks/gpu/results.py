@@ -9,7 +9,7 @@ from benchmarks import report
 from benchmarks.kernels.device import device_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -62,12 +62,60 @@ def shortfalls(document: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{title}, {name}: {step['result']['failed']} failed"
     for cell in cells_of(document):
         yield from _slow(cell)
+    yield from _models(results_of(document, "models"))
+    yield from _gallery(results_of(document, "gallery"))
+
+
+LEAST_SPEEDUP: Final = 1.3
+LEAST_INSIDE: Final = 0.8
+MOST_BEHIND: Final = 0.02
+
+
+def gains(document: Mapping[str, Any]) -> Iterator[str]:
+    """Say of each model how much faster it came to be, over eager and over compile alone, and what won its sites."""
     for name, found in results_of(document, "models").items():
+        eager, compiled = found["over_eager"]["perfkit"], found["over_compile"]
+        won = ", ".join(f"{who} {calls}" for who, calls in sorted(found["won"].items())) or "nothing was found"
+        yield f"{name}: {_ends(eager)} times as fast as eager, {_ends(compiled)} times torch.compile; sites: {won}"
+
+
+def _ends(found: Mapping[str, float]) -> str:
+    return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def _models(models: Mapping[str, Any]) -> Iterator[str]:
+    for name, found in models.items():
         if found["over_compile"]["high"] < 1:
             yield f"models, {name}: {found['over_compile']['median']:.2f} times torch.compile's speed"
-    for name, found in results_of(document, "gallery").items():
+        yield from _outdone(name, found["verdicts"]["sites"])
+    if models and not any(map(_won_clearly, models.values())):
+        yield f"models: none is {LEAST_SPEEDUP} times as fast as eager and no slower than torch.compile"
+
+
+def _gallery(programs: Mapping[str, Any]) -> Iterator[str]:
+    for name, found in programs.items():
         if not found["inside"]:
             yield f"gallery, {name}: the measured gain is outside of the predicted interval"
+    inside = sum(found["inside"] for found in programs.values())
+    if inside < LEAST_INSIDE * len(programs):
+        yield f"gallery: {inside} of {len(programs)} measured gains are inside of the predicted interval"
+
+
+def _won_clearly(found: Mapping[str, Any]) -> bool:
+    """Whether a model came to be as much faster as is aimed at, and is no slower than when compiled alone."""
+    return bool(found["over_eager"]["perfkit"]["median"] >= LEAST_SPEEDUP and found["over_compile"]["high"] >= 1)
+
+
+def _outdone(model: str, sites: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say where a candidate that is right is faster than the one that was chosen, or than what was left."""
+    compiled = [site for site in sites if site["kind"] == "model" and site["chosen"] == "compile"]
+    for site in compiled or sites:  # compiled as a whole, it leaves no place to others
+        right = {one["name"]: one["alone"]["speedup"] for one in site["candidates"] if one["alone"]}
+        mine = right.get(site["chosen"], 1.0)
+        best = max(right, key=right.__getitem__, default="")
+        if best and mine < (1 - MOST_BEHIND) * right[best]:
+            chosen = site["chosen"] or "what was there"
+            yield f"models, {model}, {site['title']}: {chosen} is {1 - mine / right[best]:.0%} behind {best}"
 
 
 BANDWIDTH_BYTES: Final = 256_000_000

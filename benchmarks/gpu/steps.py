@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PART_SECONDS: Final = 450.0
 TAIL: Final = 3_000
 """Characters of a failed command's output that are kept."""
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
-from benchmarks.programs.pair import Pair, either
+from benchmarks.programs.pair import Pair, variant
 from traces.record.loader_bound import StoredImages, classifier
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BATCH = 16
+BATCH, CHANNELS = variant(16, 8, 24, 32), variant(20, 24, 20, 28)  # one worker is to keep up
 EPOCH_STEPS = 1000
-NOISES = 8
+REACH = variant(5, 3, 2, 6)
 
 
 def augment(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -29,7 +29,7 @@ def augment(images: NDArray[np.float32]) -> NDArray[np.float32]:
     images[::2] = images[::2, :, :, ::-1]
     blurred = images
     for axis in (2, 3):
-        blurred = np.mean([np.roll(blurred, shift, axis) for shift in range(-5, 6)], axis=0)
+        blurred = np.mean([np.roll(blurred, shift, axis) for shift in range(-REACH, REACH + 1)], axis=0)
     bright = np.power(np.clip(0.25 * blurred + 0.5, 0.01, 1), 0.8)
     return np.ascontiguousarray((bright - bright.mean((2, 3), keepdims=True)) / 0.25, dtype=np.float32)
 
@@ -41,7 +41,7 @@ def _augmented(samples: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _train(device: torch.device, *, in_workers: bool) -> Generator[torch.Tensor]:
     torch.manual_seed(0)
-    model = classifier(either(device, cpu=20, cuda=640)).to(device)
+    model = classifier(CHANNELS if device.type == "cpu" else 640).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     loader = DataLoader(
         StoredImages(samples=BATCH * EPOCH_STEPS, latency_s=0),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from benchmarks.programs.pair import Pair, either
+from benchmarks.programs.pair import Pair, either, variant
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-CLASSES = 200
+CLASSES = variant(200, 100, 300, 60)
 
 
 def _train(device: torch.device, *, indexing: bool) -> Generator[torch.Tensor]:

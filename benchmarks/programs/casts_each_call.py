@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from benchmarks.programs.pair import Pair, either
+from benchmarks.programs.pair import Pair, either, variant
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-LAYERS = 4
+LAYERS = variant(4, 6, 2, 8)
 
 
 def _serve(device: torch.device, *, cast_each_call: bool) -> Generator[torch.Tensor]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from benchmarks.programs.pair import Pair, either
+from benchmarks.programs.pair import Pair, either, variant
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-FIELDS, FIELD_WIDTH = 256, 32
+FIELDS, FIELD_WIDTH = variant(256, 128, 384, 64), 32
 
 
 def _serve(device: torch.device, *, batched: bool) -> Generator[torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from benchmarks.programs.pair import Pair, either
+from benchmarks.programs.pair import Pair, either, variant
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -16,7 +16,7 @@ CLASSES = 16
 
 
 def _train(device: torch.device, *, reading: bool) -> Generator[torch.Tensor]:
-    width, batch = either(device, cpu=384, cuda=4096), 512
+    width, batch = either(device, cpu=384, cuda=4096), variant(512, 256, 1024, 192)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()).to(device)
     head = nn.Linear(width, CLASSES).to(device)

@@ -9,16 +9,17 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from benchmarks.programs.pair import Pair, either
+from benchmarks.programs.pair import Pair, either, variant
 from traces.record.loader_bound import StoredImages, classifier
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-EPOCH_STEPS = 6
+EPOCH_STEPS = variant(6, 4, 10, 8)
 LONG_EPOCH_STEPS = 1000
 # What a sample waits for its store: a disk elsewhere, or a cache nearby.
-REMOTE_S, NEAR_S = 0.004, 0.0
+REMOTE_S, NEAR_S = variant(0.004, 0.002, 0.008, 0.003), variant(0.0, 0.0, 0.0005, 0.0)
+WORKERS = variant(4, 3, 6, 2)
 
 
 def _train(
@@ -53,10 +54,10 @@ LOADER_IN_PROCESS = Pair(
     name="loader_in_process",
     kind="training",
     fault="each batch is read and decoded by the training process itself (num_workers=0)",
-    repair="num_workers=4",
+    repair=f"num_workers={WORKERS}",
     rules=dict.fromkeys(("cpu", "cuda"), ("PK103",)),
     faulty=functools.partial(_remote, workers=0),
-    repaired=functools.partial(_remote, workers=4),
+    repaired=functools.partial(_remote, workers=WORKERS),
     settling_steps=8,
     with_stack=True,
 )
@@ -65,10 +66,10 @@ STARVED_WORKERS = Pair(
     name="starved_workers",
     kind="training",
     fault="one worker reads a batch more slowly than the model trains on it",
-    repair="num_workers=4",
+    repair=f"num_workers={WORKERS}",
     rules=dict.fromkeys(("cpu", "cuda"), ("PK101",)),
     faulty=functools.partial(_remote, workers=1),
-    repaired=functools.partial(_remote, workers=4),
+    repaired=functools.partial(_remote, workers=WORKERS),
     settling_steps=8,
     with_stack=True,
 )

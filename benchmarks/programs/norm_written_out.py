@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from benchmarks.programs.pair import Pair, either
+from benchmarks.programs.pair import Pair, either, variant
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-LAYERS = 2
+LAYERS = variant(2, 3, 1, 4)
 
 
 def _norm(values: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     Steps = Callable[[torch.device], Generator[torch.Tensor]]
     """Does one step before each yield, and yields what the step came to: a loss, or the answers."""
 
+Number = TypeVar("Number", int, float)
+
+VARIANT: Final = int(os.environ.get("GALLERY_VARIANT", "0"))
+"""Which of the variants of all programs is meant, 0 to 3: to see whether what holds for one holds for others."""
+SIZES: Final = (1.0, 0.75, 1.25, 0.5)
+GRAIN: Final = 32
 ROLES: Final = ("faulty", "repaired")
 
 
@@ -52,5 +59,11 @@ class Pair:
 
 
 def either(device: torch.device, cpu: int, cuda: int) -> int:
-    """Return a size by device: a GPU needs larger ones to be as busy."""
-    return cuda if device.type == "cuda" else cpu
+    """Return a size by device: a GPU needs larger ones to be as busy. It differs between variants of the programs."""
+    size = (cuda if device.type == "cuda" else cpu) * SIZES[VARIANT]
+    return round(size / GRAIN) * GRAIN if size >= 2 * GRAIN else max(round(size), 1)
+
+
+def variant(*values: Number) -> Number:
+    """Return the value of a parameter in this variant of the programs; the first is that of the results kept."""
+    return values[VARIANT % len(values)]

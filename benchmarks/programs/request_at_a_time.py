@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from benchmarks.programs.pair import Pair, either
+from benchmarks.programs.pair import Pair, either, variant
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-LAYERS, WAITING = 4, 16
+LAYERS, WAITING = variant(4, 3, 6, 8), variant(16, 8, 24, 4)
 
 
 def _serve(device: torch.device, *, at_once: int) -> Generator[torch.Tensor]:
@@ -39,7 +39,7 @@ def _all(device: torch.device) -> Generator[torch.Tensor]:
 REQUEST_AT_A_TIME = Pair(
     name="request_at_a_time",
     kind="serving",
-    fault="each of 16 waiting requests is answered by a call of its own",
+    fault=f"each of {WAITING} waiting requests is answered by a call of its own",
     repair="one call for all of them",
     rules=dict.fromkeys(("cpu", "cuda"), ("PK402",)),
     faulty=_one,

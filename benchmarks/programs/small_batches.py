@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from benchmarks.programs.pair import Pair, either
+from benchmarks.programs.pair import Pair, either, variant
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-LAYERS = 4
+LAYERS, PARTS = variant(4, 6, 3, 5), variant(16, 8, 32, 8)
 
 
 def _train(device: torch.device, *, parts: int) -> Generator[torch.Tensor]:
@@ -35,7 +35,7 @@ def _train(device: torch.device, *, parts: int) -> Generator[torch.Tensor]:
 
 
 def _in_parts(device: torch.device) -> Generator[torch.Tensor]:
-    return _train(device, parts=16)
+    return _train(device, parts=PARTS)
 
 
 def _at_once(device: torch.device) -> Generator[torch.Tensor]:
@@ -45,7 +45,7 @@ def _at_once(device: torch.device) -> Generator[torch.Tensor]:
 SMALL_BATCHES = Pair(
     name="small_batches",
     kind="training",
-    fault="a batch is trained on in sixteen parts",
+    fault=f"a batch is trained on in {PARTS} parts",
     repair="the whole batch at once",
     rules=dict.fromkeys(("cpu", "cuda"), ("PK401",)),
     faulty=_in_parts,

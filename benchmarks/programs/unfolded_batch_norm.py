@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from benchmarks.programs.pair import Pair, either
+from benchmarks.programs.pair import Pair, either, variant
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-BLOCKS = 4
+BLOCKS = variant(4, 6, 3, 8)
 
 
 def _serve(device: torch.device, *, folded: bool) -> Generator[torch.Tensor]:

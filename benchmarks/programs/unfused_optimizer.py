@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from benchmarks.programs.pair import Pair, either
+from benchmarks.programs.pair import Pair, either, variant
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-LAYERS = 24
+LAYERS = variant(24, 12, 32, 40)
 
 
 def _train(device: torch.device, **how: Any) -> Generator[torch.Tensor]:

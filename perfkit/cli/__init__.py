@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -30,6 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = {
 """Name of each command, and the module that holds it as ``command``."""
 
 INTERRUPTED: Final = 130
+ENDINGS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 BROKEN_PIPE: Final = 141
 """What a shell reports of a program that the signal of a closed pipe has ended."""
 
@@ -47,6 +51,17 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(COMMANDS[cmd_name]).command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is asked for; what is none may be near one, or what `diagnose` reads."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, 1)
+            meant = f"{close[0]}" if close else f"diagnose {args[0]}" if Path(args[0]).exists() else ""
+            if meant:
+                ctx.fail(f"No such command {args[0]!r}. Did you mean `perfkit {meant}`?")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; that its reader goes away early is no error."""
@@ -71,6 +86,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and end the process: 0 for success, 2 for a wrong request or unusable data."""
+    for number in ENDINGS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, ended)
     try:
         status = cli.main(prog_name="perfkit", standalone_mode=False)
     except PerfkitError as error:
@@ -82,3 +100,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         status = INTERRUPTED
     sys.exit(status)
+
+
+def ended(number: int, _: object) -> None:
+    """End by a signal as by an error, so that whatever was begun cleans up after itself."""
+    sys.exit(128 + number)

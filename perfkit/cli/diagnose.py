@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from perfkit.cli.load import diagnose_url, load_options, take_options
-from perfkit.cli.output import refuse_overwriting, write_file, write_standard_output
+from perfkit.cli.output import STANDARD, deliver, refuse_overwriting
 from perfkit.cli.program import PROGRAM, CommandOrProgram, attach_into, carbon_of, record_into, recording_options
 from perfkit.errors import UsageError
 
@@ -28,7 +28,6 @@ TextFormat = Literal["text", "markdown", "json"]
 Format = Literal["text", "markdown", "json", "html"]
 Window = Literal["steps", "device-span"]
 
-STANDARD: Final = "-"
 FORMAT_OF_SUFFIX: Final[Mapping[str, TextFormat]] = {".json": "json", ".md": "markdown", ".markdown": "markdown"}
 PAGE_OF_SUFFIX: Final[Mapping[str, Format]] = {**FORMAT_OF_SUFFIX, ".html": "html", ".htm": "html"}
 FILE_WIDTH: Final = 100
@@ -96,8 +95,8 @@ Examples:
 )
 @click.option(
     "--carbon",
-    metavar="G,YEAR,SOURCE",
-    help="Grid intensity in g CO2e/kWh, its year and source, such as 45,2024,Ember.",
+    metavar="G[,YEAR,SOURCE]",
+    help="Intensity of your grid in g CO2e/kWh, or such as 0.4kg/kWh; its year and source: 400,2024,Ember.",
 )
 @click.option(
     "--pue", type=click.FloatRange(1.0), default=1.0, help="With --carbon: power usage effectiveness.  [default: 1]"
@@ -117,10 +116,26 @@ def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, out
     carbon, plots = carbon_of(asked), asked.pop("plots")
     file = None if output == STANDARD else output
     form = form or PAGE_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
+    picture = form == "html" or plots is not None
     if service["url"] is not None:
-        show(diagnose_url(service, asked, others=any((paths, program, plots, carbon))), form, top, file)
-        return
-    paths = recorded(program, paths, asked)
+        diagnosis = diagnose_url(service, asked, others=any((paths, program)), picture=picture)
+    else:
+        paths = readable(recorded(program, paths, asked), file)
+        diagnosis = read(paths, picture=picture, shapes=form == "json", **asked)
+    diagnosis = diagnosis._replace(carbon=carbon)
+    if plots is not None:
+        from perfkit.report.plots import draw as draw_plots
+
+        draw_plots(diagnosis, plots)
+    show(diagnosis, form, top, file)
+
+
+def readable(paths: tuple[str, ...], file: str | None) -> tuple[str, ...]:
+    """Make sure that paths can be read, and that none of them is the file to write to.
+
+    Raises:
+        UsageError: They cannot, or one is.
+    """
     if STANDARD in paths and len(paths) > 1:
         message = "standard input holds one trace: give it alone"
         raise UsageError(message)
@@ -130,21 +145,12 @@ def command(*, paths: tuple[str, ...], form: Format | None, top: int | None, out
     for path in paths:
         if file is not None and path != STANDARD:
             refuse_overwriting(file, path)
-    diagnosis = read(paths, picture=form == "html" or plots is not None, **asked)._replace(carbon=carbon)
-    if plots is not None:
-        from perfkit.report.plots import draw as draw_plots
-
-        draw_plots(diagnosis, plots)
-    show(diagnosis, form, top, file)
+    return paths
 
 
 def show(diagnosis: Diagnosis, form: Format, top: int | None, file: str | None) -> None:
     """Write a diagnosis to a file, or to standard output if there is none."""
-    if file is not None:
-        write_file(file, draw(diagnosis, form, top, None))
-    else:
-        encoding = sys.stdout.encoding if form == "text" or sys.stdout.isatty() else "utf-8"
-        write_standard_output(draw(diagnosis, form, top, sys.stdout), encoding)
+    deliver(lambda stream: draw(diagnosis, form, top, stream), form, file)
 
 
 def recorded(program: tuple[str, ...] | None, paths: tuple[str, ...], asked: dict[str, Any]) -> tuple[str, ...]:
@@ -180,6 +186,7 @@ def read(  # noqa: PLR0913  an option each
     paths: Sequence[str],
     *,
     picture: bool,
+    shapes: bool,
     window: Window | None,
     rank: int | None,
     kernels: Sequence[str],
@@ -206,7 +213,14 @@ def read(  # noqa: PLR0913  an option each
                 source, window=window, means=many, kernels=kernels, rules=rules, picture=picture, progress=progress
             )
         return diagnose(
-            source, window=window, rank=rank, kernels=kernels, rules=rules, picture=picture, progress=progress
+            source,
+            window=window,
+            rank=rank,
+            kernels=kernels,
+            rules=rules,
+            picture=picture,
+            shapes=shapes,
+            progress=progress,
         )
 
 

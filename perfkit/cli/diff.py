@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import click
 
-from perfkit.cli.diagnose import PAGE_OF_SUFFIX, STANDARD, pen_for
-from perfkit.cli.output import refuse_overwriting, write_file, write_standard_output
+from perfkit.cli.diagnose import PAGE_OF_SUFFIX, pen_for
+from perfkit.cli.output import STANDARD, deliver, refuse_overwriting
 from perfkit.errors import UsageError
 from perfkit.model.difference import ObstacleKind
 
@@ -115,11 +114,7 @@ def command(
             refuse_overwriting(file, path)
     form = form or PAGE_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
     difference = read(base, head, **asked)
-    if file is not None:
-        write_file(file, draw(difference, form, top, None))
-    else:
-        encoding = sys.stdout.encoding if form == "text" or sys.stdout.isatty() else "utf-8"
-        write_standard_output(draw(difference, form, top, sys.stdout), encoding)
+    deliver(lambda stream: draw(difference, form, top, stream), form, file)
     if difference.verdict.replace("_", "-") in fail_on:
         ctx.exit(STATUS[difference.verdict])
 

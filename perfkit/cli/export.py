@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from perfkit.cli.output import refuse_overwriting, write_file
+from perfkit.cli.output import STANDARD, refuse_overwriting, write_file, write_standard_output
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,13 @@ Examples:
 )
 @click.argument("path")
 @click.option("--to", type=click.Choice(["perfetto", "speedscope", "pprof"]), required=True, help="The viewer.")
-@click.option("--output", "-o", type=click.Path(dir_okay=False), required=True, help="File to write; .gz compresses.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False),
+    required=True,
+    help="File to write, or - for standard output; .gz compresses.",
+)
 @click.option("--rank", type=click.IntRange(min=0), help="Which of several ranks in a folder.")
 @click.option(
     "--window",
@@ -58,7 +64,10 @@ def command(
     data = drawn.encode("utf-8", "replace") if isinstance(drawn, str) else drawn
     if isinstance(drawn, str) and output.endswith(".gz"):
         data = gzip.compress(data, mtime=0)
-    write_file(output, data)
+    if output == STANDARD:
+        write_standard_output(data)
+    else:
+        write_file(output, data)
 
 
 def read(path: str, rank: int | None, window: Literal["steps", "device-span"] | None) -> Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,6 +76,7 @@ NAMES: Final = (
     *("url", "rate", "arrivals", "body", "openai", "model", "find_capacity", "slo", "traced"),
     *("profile_dir", "allow_remote", "insecure"),
 )
+NOT_FOR_SERVICES: Final = ("steps", "warmup", "stop", "rank", "kernels", "jobs", "ray", "no_cache")
 
 
 def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,46 +101,69 @@ def take_options(asked: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def diagnose_url(given: dict[str, Any], asked: dict[str, Any], *, others: bool) -> Diagnosis:
+def diagnose_url(given: dict[str, Any], asked: dict[str, Any], *, others: bool, picture: bool) -> Diagnosis:
     """Load a service and diagnose it, with a progress bar.
 
     Args:
         given: The options of `take_options`.
         asked: The other options of `perfkit diagnose`.
         others: There is something else to diagnose, too.
+        picture: Also make the picture that a page draws.
+
+    Raises:
+        UsageError: The options do not go together.
     """
     from perfkit.cli.progress import LateProgress
+    from perfkit.cli.settings import chosen_rules
     from perfkit.pipeline.load import Asked, diagnose_service
+    from perfkit.record import default_folder
     from perfkit.serve.generator import Plan
     from perfkit.serve.target import find_target
 
-    if others or len(asked["pid"]) > 1:
-        message = "give a --url alone, or with the --pid of its one process"
-        raise UsageError(message)
-    if given["openai"] and not given["model"]:
-        message = "--openai needs the --model to ask for"
-        raise UsageError(message)
-    if given["slo"] is not None and not given["find_capacity"]:
-        message = "--slo is what --find-capacity looks for: give both"
-        raise UsageError(message)
-    target = find_target(
-        given["url"],
-        given["body"],
-        given["model"] if given["openai"] else None,
-        allow_remote=given["allow_remote"],
-    )
-    traced = given["traced"]
+    check(given, asked, others=others)
+    model = given["model"] if given["openai"] else None
+    target = find_target(given["url"], given["body"], model, allow_remote=given["allow_remote"])
+    folder = Path(asked["folder"]) if asked["folder"] else default_folder()
     wanted = Asked(
         plan=Plan(given["rate"] or 10.0, asked["duration"] or DEFAULT_SECONDS, given["arrivals"] or "poisson"),
-        traced_s=DEFAULT_TRACED if traced is None else traced,
+        folder=folder,
+        traced_s=DEFAULT_TRACED if given["traced"] is None else given["traced"],
         objective=objective(given),
         profile_dir=given["profile_dir"],
-        pid=next(iter(asked["pid"]), None),
-        keep=Path(asked["folder"]) if asked["folder"] else None,
+        pids=asked["pid"],
+        stacks=asked["stacks"],
+        shapes=asked["shapes"],
         insecure=given["insecure"],
+        window=asked["window"],
+        rules=chosen_rules(asked["select"], asked["ignore"]),
+        picture=picture,
     )
-    with LateProgress(f"loading {target.shown}", unit="requests") as progress:
-        return diagnose_service(target, wanted, progress)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is running is ended, and what was made removed
+    with LateProgress(target.shown, unit="requests") as progress:
+        diagnosis = diagnose_service(target, wanted, progress.stage)
+    if folder.exists():
+        click.echo(f"perfkit: written to {folder}", err=True)
+    return diagnosis
+
+
+def check(given: dict[str, Any], asked: dict[str, Any], *, others: bool) -> None:
+    """Make sure that the options go together.
+
+    Raises:
+        UsageError: They do not.
+    """
+    message = ""
+    if others:
+        message = "give a --url alone, or with the --pid of its process"
+    for name in NOT_FOR_SERVICES:
+        if asked[name]:
+            message = f"--{name.replace('_', '-')} is not for a service: leave it out, or leave --url out"
+    if given["openai"] and not given["model"]:
+        message = "--openai needs the --model to ask for"
+    if given["slo"] is not None and not given["find_capacity"]:
+        message = "--slo is what --find-capacity looks for: give both"
+    if message:
+        raise UsageError(message)
 
 
 def objective(given: dict[str, Any]) -> Objective | None:

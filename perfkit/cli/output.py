@@ -6,12 +6,27 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from perfkit.errors import UsageError
 
-__all__ = ["abandon_standard_output", "refuse_overwriting", "write_file", "write_standard_output"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
+
+STANDARD: Final = "-"
+"""What stands for standard input, or output, in place of a file."""
+
+__all__ = [
+    "STANDARD",
+    "abandon_standard_output",
+    "deliver",
+    "refuse_overwriting",
+    "write_file",
+    "write_standard_output",
+]
 
 
 def refuse_overwriting(output: str, source: str) -> None:
@@ -36,19 +51,37 @@ def refuse_overwriting(output: str, source: str) -> None:
         raise UsageError(message)
 
 
-def write_standard_output(text: str, encoding: str) -> None:
+def deliver(draw: Callable[[TextIO | None], str], form: str, file: str | None) -> None:
+    """Write a report to a file, or to standard output if there is none.
+
+    Args:
+        draw: Draws it for a stream, or for a file if there is none.
+        form: Its format: on standard output, text is in the encoding of that, everything else in UTF-8.
+        file: The file.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    if file is not None:
+        write_file(file, draw(None))
+    else:
+        encoding = sys.stdout.encoding if form == "text" or sys.stdout.isatty() else "utf-8"
+        write_standard_output(draw(sys.stdout), encoding)
+
+
+def write_standard_output(text: str | bytes, encoding: str = "utf-8") -> None:
     """Write a report to standard output.
 
     Args:
         text: What to write.
-        encoding: How; what it cannot hold is written as a backslash escape.
+        encoding: How to write text; what it cannot hold is written as a backslash escape.
 
     Raises:
         UsageError: It cannot be written: a disk is full. A reader that went away is a BrokenPipeError.
     """
-    data = text.encode(encoding, "backslashreplace")
+    data = text.encode(encoding, "backslashreplace") if isinstance(text, str) else text
     try:
-        if sys.stdout.isatty():
+        if isinstance(text, str) and sys.stdout.isatty():
             click.echo(data.decode(encoding), nl=False, color=True)
         else:
             sys.stdout.buffer.write(data)

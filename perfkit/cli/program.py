@@ -28,6 +28,10 @@ __all__ = [
 
 PROGRAM: Final = "perfkit.program"
 
+INTENSITY: Final = re.compile(
+    r"\s*(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?:(?P<unit>k?g)(?:\s*/\s*kWh)?)?"
+    r"(?:\s*,\s*(?P<year>(?:19|20)\d\d)\s*,\s*(?P<source>\S.*?))?\s*"
+)
 UNITS: Final = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -100,11 +104,11 @@ def record_into(folder: Path, program: tuple[str, ...], asked: dict[str, Any]) -
 
 def attach_into(folder: Path, pids: tuple[int, ...], asked: dict[str, Any]) -> Recording:
     """Record processes that run, and say on standard error what was recorded."""
-    from perfkit.pipeline.record import record_process
+    from perfkit.record.attach import attach
 
     asked.pop("stop")
     by_steps = asked["steps"] is not None and asked["duration"] is None
-    return told(record_process(pids, plan_of(asked), folder, by_steps=by_steps), folder)
+    return told(attach(pids, plan_of(asked), folder, by_steps=by_steps), folder)
 
 
 def told(recording: Recording, folder: Path) -> Recording:
@@ -121,7 +125,7 @@ def carbon_of(asked: dict[str, Any]) -> Carbon | None:
     """Return what turns energy into carbon, and take those options away.
 
     Raises:
-        UsageError: Intensity, year or source is missing.
+        UsageError: It is no intensity, or one with a year and no source.
     """
     text, pue = asked.pop("carbon"), asked.pop("pue")
     if text is None:
@@ -129,8 +133,12 @@ def carbon_of(asked: dict[str, Any]) -> Carbon | None:
     from perfkit.errors import UsageError
     from perfkit.model.energy import Carbon
 
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*,\s*((?:19|20)\d\d)\s*,\s*(\S.*?)\s*", text)
+    found = INTENSITY.fullmatch(text)
     if found is None:
-        message = f"--carbon {text}: give grams of CO2e a kWh, the year and the source, such as 45,2024,Ember"
+        message = (
+            f"--carbon {text}: give the intensity of your grid, such as 400 (g CO2e/kWh) or 0.4kg/kWh, and its year "
+            f"and source: 400,2024,Ember. National averages: https://ourworldindata.org/grapher/carbon-intensity-electricity"
+        )
         raise UsageError(message)
-    return Carbon(float(found[1]), int(found[2]), found[3], pue)
+    grams = float(found["number"]) * (1000 if found["unit"] == "kg" else 1)
+    return Carbon(grams, int(found["year"] or 0) or None, found["source"] or "", pue)

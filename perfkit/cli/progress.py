@@ -20,7 +20,7 @@ class LateProgress:
     """Shows the bytes read, or other units done, on standard error, if that is a terminal, once a second has passed."""
 
     def __init__(self, label: str, unit: str = "") -> None:
-        self.label = label
+        self.label = self.name = label
         self.unit = unit
         self.shows_at = time.monotonic() + PATIENCE_S if sys.stderr.isatty() else float("inf")
         self.bar: Progress | None = None
@@ -44,6 +44,13 @@ class LateProgress:
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=done_bytes, total=total_bytes)
 
+    def stage(self, name: str) -> Self:
+        """Say what is being done now; returns what to call with how much of it is done."""
+        self.name = f"{name} {self.label}"
+        if self.bar is not None and self.task is not None:
+            self.bar.reset(self.task, description=self.name, total=None)
+        return self
+
     def _show(self) -> None:
         """Begin to draw; rich is imported only here, since most traces are read before it would be."""
         from rich.console import Console
@@ -52,5 +59,5 @@ class LateProgress:
         done = TextColumn(f"{{task.completed:,.0f}} {self.unit}") if self.unit else DownloadColumn()
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), done, TimeRemainingColumn())
         self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self.task = self.bar.add_task(self.label, total=None)
+        self.task = self.bar.add_task(self.name, total=None)
         self.bar.start()

@@ -26,15 +26,17 @@ Examples:
 def command(*, program: tuple[str, ...]) -> None:
     """Run COMMAND in place of perfkit, ready for `perfkit diagnose --pid`.
 
-    The profiler of torch in it, and in the processes that it starts, asks every few seconds whether to record. That is
-    all: KINETO_USE_DAEMON=1 in its environment does the same. COMMAND keeps this process id.
+    The profiler of torch in it, and in the processes that it starts, asks every second whether to record; every
+    five with nothing but KINETO_USE_DAEMON=1 in its environment. The requests that uvicorn serves are marked, so that
+    traces tell them apart; --steps counts them where nothing is trained. COMMAND keeps this process id.
     """
     if not sys.platform.startswith("linux"):
         message = "`perfkit run` needs Linux: use `perfkit diagnose -- COMMAND` instead"
         raise UsageError(message)
-    variables = {"KINETO_LOG_LEVEL": "99", **os.environ, "KINETO_USE_DAEMON": "1"}
+    from perfkit.record.launch import ready
+
     try:
-        os.execvpe(program[0], list(program), variables)
+        os.execvpe(program[0], list(program), ready())
     except OSError as error:
         message = f"{program[0]} cannot be run: {error.strerror or error}"
         raise UsageError(message) from error

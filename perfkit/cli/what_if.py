@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
-from perfkit.cli.diagnose import FORMAT_OF_SUFFIX, STANDARD, pen_for
-from perfkit.cli.output import refuse_overwriting, write_file, write_standard_output
+from perfkit.cli.diagnose import FORMAT_OF_SUFFIX, pen_for
+from perfkit.cli.output import STANDARD, deliver, refuse_overwriting
 from perfkit.errors import UsageError
 from perfkit.model import prediction as what
 
@@ -34,6 +34,18 @@ CAUSES: Final = (
     "profiler_overhead",
     "python",
 )
+
+
+LEAST, MOST = 0.001, 1_000_000
+
+
+class Factor(click.FloatRange):
+    """A number of times that can be computed with; nan is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        found = super().convert(value, param, ctx)
+        return self.fail(f"{value!r} is no number.", param, ctx) if math.isnan(found) else found
 
 
 @click.command(
@@ -72,7 +84,7 @@ Examples:
 @click.option(
     "--capture", is_flag=False, flag_value="*", multiple=True, metavar="NAME", help="Launches in a CUDA graph a step."
 )
-@click.option("--batch", type=click.FloatRange(min=0, min_open=True), metavar="FACTOR", help="Batches so much larger.")
+@click.option("--batch", type=Factor(LEAST, MOST), metavar="FACTOR", help="Batches so many times as large.")
 @click.option("--window", type=click.Choice(["steps", "device-span"]), help="What to predict.  [default: steps if any]")
 @click.option("--rank", type=click.IntRange(min=0), help="Which trace of a folder to read.")
 @click.option(
@@ -104,11 +116,7 @@ def command(
     forecast = predict(path, changes, window, rank)
     check(forecast, path)
     form = form or FORMAT_OF_SUFFIX.get(PurePath(file or "").suffix.lower(), "text")
-    if file is not None:
-        write_file(file, draw(forecast, form, None))
-    else:
-        encoding = sys.stdout.encoding if form == "text" or sys.stdout.isatty() else "utf-8"
-        write_standard_output(draw(forecast, form, sys.stdout), encoding)
+    deliver(lambda stream: draw(forecast, form, stream), form, file)
 
 
 def parse(  # noqa: PLR0913  an option each
@@ -167,8 +175,8 @@ def named_factor(text: str) -> tuple[str, float]:
         value = float(factor)
     except ValueError:
         value = 0.0
-    if not name or not 0 < value < float("inf"):
-        message = f"--faster {text} has no factor: write it as in --faster aten::mm=2"
+    if not name or not LEAST <= value <= MOST:
+        message = f"--faster {text} has no factor from {LEAST:g} to {MOST:,.0f}: write it as in --faster aten::mm=2"
         raise UsageError(message)
     return name, value
 
@@ -197,7 +205,9 @@ def check(forecast: Forecast, path: str) -> None:
         raise UsageError(message)
     for place, change in enumerate(forecast.predictions[0].what_if):
         if not any(prediction.matched[place] for prediction in forecast.predictions):
-            message = f"{path} has nothing to be changed for {change_words(change)!r}: `perfkit diagnose` has its names"
+            message = f"{path} has nothing that could be changed for {change_words(change)!r}"
+            if getattr(change, "which", what.EVERYTHING) != what.EVERYTHING:
+                message += ": give a name in full, or with `*`, as in '*gemm*'; `perfkit diagnose` has them"
             raise UsageError(message)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from perfkit.compare.clocks import align
 from perfkit.compare.collectives import collective_table
 from perfkit.compare.lanes import find_lanes, match, split_unnamed
+from perfkit.compare.picture import tracks
 from perfkit.compare.roster import call_roll
 from perfkit.compare.straggler import late_arrivals, name_straggler
 from perfkit.compare.waits import find_meetings, progress_of, trace_back
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
-def compare(summaries: Iterable[RankSummary], *, failed: Sequence[Failure] = ()) -> Fleet:
+def compare(summaries: Iterable[RankSummary], *, failed: Sequence[Failure] = (), picture: bool = False) -> Fleet:
     """Compare ranks from their summaries.
 
     Args:
         summaries: One for each rank, in any order; taken one at a time, and only the tables of collectives are kept.
         failed: Traces that could not be read, passed on.
+        picture: Also make the tracks of a picture.
 
     Returns:
         The fleet; without any summary, one without ranks.
@@ -54,6 +56,8 @@ def compare(summaries: Iterable[RankSummary], *, failed: Sequence[Failure] = ())
     window_ns = int(np.median([row.window_ns for row in rows])) if rows else 0
     straggler, verdict = name_straggler(members, meetings, progress, calls, window_ns)
     unmatched = sum(row.runs - row.matched for row in rows)
+    if not roster.is_job:
+        straggler, verdict = None, ""
     return Fleet(
         ranks=Table(rows),
         clocks=clocks.table,
@@ -66,7 +70,9 @@ def compare(summaries: Iterable[RankSummary], *, failed: Sequence[Failure] = ())
         duplicates=roster.duplicates,
         failed=tuple(failed),
         unmatched=unmatched,
-        notes=(*roster.notes, *clocks.notes, *notes(roster, rows, unmatched)),
+        notes=(*roster.notes, *clocks.notes, *notes(roster, rows, unmatched)) if roster.is_job else (),
+        tracks=tracks(members, meetings, clocks) if picture and roster.is_job else (),
+        of="ranks" if roster.is_job else "processes",
     )
 
 

@@ -56,7 +56,7 @@ def diff(
     if threshold is None:
         threshold = LEAST_CHANGE[interval.samples if interval else None]
     verdict = judge(change_ns, interval, sides[0].unit_ns, threshold, found)
-    buckets, rows = bucket_changes(*times), changes(*tables)
+    buckets, rows = with_intervals(bucket_changes(*times), base, head), changes(*tables)
     return Difference(
         verdict=verdict,
         unit="step" if sides[0].steps and sides[1].steps else "recording",
@@ -83,6 +83,18 @@ def bucket_changes(base: Mapping[str, int], head: Mapping[str, int]) -> Table[Bu
         Bucket(name, "busy" if name in BUSY_CLASSES else "idle", base.get(name, 0), head.get(name, 0)) for name in names
     )
     return Table(sorted(rows, key=lambda bucket: (-abs(bucket.change_ns), -bucket.base_ns)))
+
+
+def with_intervals(buckets: Table[Bucket], base: Sequence[Run], head: Sequence[Run]) -> Table[Bucket]:
+    """Add the bounds of each change, by how the runs of both sides differ; nothing where a side has one."""
+    each = [[owners([run]) for run in runs] for runs in (base, head)]
+    found = []
+    for bucket in buckets:
+        width = half_width(*([float(times.get(bucket.name, 0)) for times in side] for side in each))
+        change = bucket.change_ns
+        bounds = None if width is None else Interval(change - round(width), change + round(width), "runs")
+        found.append(bucket._replace(interval=bounds))
+    return Table(found)
 
 
 def judge(

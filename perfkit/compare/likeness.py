@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import accumulate, compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from perfkit.model.quantity import percent
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -26,6 +28,8 @@ LIKELY_ONE: Final = 0.3
 """The same where they also have some time in common; for kernels, whose names say more, this part of the time alone."""
 SOME_TIME: Final = 0.1
 """Part of the time in operators, or in modules and lines, of the same names."""
+NO_TIME: Final = 0.01
+"""Part of the time in modules and lines of the same names below which they have none in common."""
 
 
 class Likeness(NamedTuple):
@@ -75,7 +79,8 @@ def other_program(base: Sequence[Row], head: Sequence[Row]) -> str:
     """Say why two sides are taken to be different programs; empty if they are one.
 
     Names of operators are those of a library: any two programs have some of them in common, and spend time on them. One
-    program has most of its names in common with itself, however much of its time a change took away.
+    program has most of its names in common with itself, however much of its time a change took away. Two programs that
+    train share the names of training, but spend hardly any time in the same operators, and none in the same lines.
     """
     sides = (base, head)
     names = [{row.name for row in rows if kernel_name(row) or operator_name(row)} for rows in sides]
@@ -83,9 +88,13 @@ def other_program(base: Sequence[Row], head: Sequence[Row]) -> str:
         return "only one side has kernels or operators" if names[0] or names[1] else ""
     alike = max(names_in_common(*sides, kernel_name), names_in_common(*sides, operator_name))
     kernels, operators, places = (time_in_common(*sides, key) for key in (kernel_name, operator_name, place))
-    one = alike >= ONE_PROGRAM or kernels >= LIKELY_ONE or places >= SOME_TIME
+    elsewhere = all(any(place(row) for row in rows) for rows in sides) and places < NO_TIME and operators < SOME_TIME
+    one = (alike >= ONE_PROGRAM and not elsewhere) or kernels >= LIKELY_ONE or places >= SOME_TIME
     if one or (alike >= LIKELY_ONE and operators >= SOME_TIME):
         return ""
+    if elsewhere:
+        share = percent(operators, digits=0)
+        return f"{share} of their time goes to operators of the same names, none to the same code"
     common, total = len(names[0] & names[1]), len(names[0] | names[1])
     return f"{common:,} of {total:,} names of kernels and operators are on both sides"
 

@@ -54,7 +54,7 @@ def notes(
             "steps"
         )
     elif interval.samples == "steps":
-        yield "the interval is that of steps within a run: give several runs a side to see how runs differ"
+        yield "steps of one run show how steps differ, and not how runs do: give several runs a side"
 
 
 def recorded_alike(runs: Runs, sides: tuple[Side, Side]) -> Iterator[str]:

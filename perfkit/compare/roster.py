@@ -53,13 +53,19 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The members by rank, and who is not there."""
+    """The members by rank, and who is not there; ``told`` is whether any trace says its rank, or how many there are."""
 
+    told: bool
     members: tuple[Member, ...]
     world_size: int | None
     missing: tuple[int, ...]
     duplicates: tuple[Duplicate, ...]
     notes: tuple[str, ...]
+
+    @property
+    def is_job(self) -> bool:
+        """Tell whether they are ranks of a job: one says its rank or their number, or communicates."""
+        return self.told or any(len(member.runs.start_ns) for member in self.members)
 
 
 def call_roll(summaries: Iterable[RankSummary]) -> Roster:
@@ -80,6 +86,7 @@ def call_roll(summaries: Iterable[RankSummary]) -> Roster:
         else:
             known.setdefault(summary.rank, []).append(entry)
     notes = []
+    told = bool(known or sizes)
     if nameless:
         free = (number for number in range(len(known) + len(nameless)) if number not in known)
         for number, entry in zip(free, nameless, strict=False):
@@ -96,7 +103,7 @@ def call_roll(summaries: Iterable[RankSummary]) -> Roster:
         if len(entries) > 1:
             duplicates.append(Duplicate(rank, entries[0][0], tuple(path for path, _, _ in entries[1:])))
     size = max(sizes, default=None)
-    return Roster(tuple(members), size, missing_ranks(members, size), tuple(duplicates), tuple(notes))
+    return Roster(told, tuple(members), size, missing_ranks(members, size), tuple(duplicates), tuple(notes))
 
 
 def member_of(summary: RankSummary, epoch_ns: int) -> Member:

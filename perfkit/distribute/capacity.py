@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,9 +27,7 @@ def processes(needs_bytes: Iterable[int], most: int | None = None) -> int:
     needs = sorted(needs_bytes, reverse=True)
     if most is not None:
         return max(min(most, len(needs)), 1)
-    from loky import cpu_count
-
-    most = max(min(cpu_count(), len(needs)), 1)
+    most = max(min(_processors(), len(needs)), 1)
     left = available_bytes()
     if left is None:
         return most
@@ -40,6 +39,15 @@ def processes(needs_bytes: Iterable[int], most: int | None = None) -> int:
             break
         fitting += 1
     return max(fitting, 1)
+
+
+def _processors() -> int:
+    """Return how many processors there are for us: loky knows of the limits of containers, too."""
+    try:
+        from loky import cpu_count
+    except ImportError:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(cpu_count())
 
 
 def available_bytes() -> int | None:

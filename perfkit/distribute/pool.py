@@ -1,7 +1,7 @@
 """Runs tasks in processes of their own: one that dies takes nothing with it but its own task.
 
 The processes are loky's: they do not import the user's main script again, as multiprocessing's do, and tell by what
-signal one of them was killed.
+signal one of them was killed. Where loky is not installed, multiprocessing's have to do.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import signal
 import threading
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
-
-from loky import BrokenProcessPool, ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from perfkit.distribute.outcome import Lost, Outcome, describe
 
@@ -71,7 +70,7 @@ def _until_one_dies(
 ) -> Generator[Outcome[Result | _Died], None, None]:
     """Work off the waiting tasks, until none is left or a process dies."""
     running: dict[Future[Result], int] = {}
-    executor = ProcessPoolExecutor(jobs, timeout=None, initializer=_begin_as_worker, env=_quiet_crashes())
+    executor, end = _executor(jobs)
     dead = False
     try:
         while running or (waiting and not dead):
@@ -88,7 +87,31 @@ def _until_one_dies(
                 dead = dead or isinstance(result, _Died)
                 yield Outcome(running.pop(future), result)
     finally:
-        executor.shutdown(wait=True, kill_workers=True)
+        end()
+
+
+def _executor(jobs: int) -> tuple[Any, Callable[[], None]]:
+    """Return what runs tasks, and what ends its processes at once."""
+    try:
+        from loky import ProcessPoolExecutor
+    except ImportError:
+        return _executor_of_multiprocessing(jobs)
+    executor = ProcessPoolExecutor(jobs, timeout=None, initializer=_begin_as_worker, env=_quiet_crashes())
+    return executor, lambda: executor.shutdown(wait=True, kill_workers=True)
+
+
+def _executor_of_multiprocessing(jobs: int) -> tuple[Any, Callable[[], None]]:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    executor = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_as_worker)
+
+    def end() -> None:
+        for process in list((executor._processes or {}).values()):  # noqa: SLF001  public from Python 3.14 on
+            process.kill()
+        executor.shutdown(wait=True, cancel_futures=True)
+
+    return executor, end
 
 
 def _result_of(future: Future[Result]) -> Result | Lost | _Died:

@@ -252,29 +252,42 @@ nb::tuple schedule_nodes(Given<std::int32_t> target, Given<std::int32_t> source,
                           to_array(std::move(found.position)));
 }
 
-nb::object replay_nodes(Given<std::int64_t> first, Given<std::int32_t> source, Given<std::int64_t> lag,
-                        Given<std::int64_t> earliest, Given<std::int64_t> own) {
+using GivenEdges = std::tuple<Given<std::int64_t>, Given<std::int32_t>, Given<std::int64_t>, Given<std::int32_t>,
+                              Given<std::uint8_t>>;
+
+nb::object replay_nodes(GivenEdges given, Given<std::int32_t> order, Given<std::int64_t> earliest,
+                        Given<std::int64_t> own,
+                        nb::ndarray<const std::int64_t, nb::ndim<3>, nb::c_contig, nb::device::cpu> draws) {
+    const auto& [first, source, lag, table, behind] = given;
     const std::size_t nodes = own.shape(0), edges = source.shape(0);
-    if (lag.shape(0) != edges || earliest.shape(0) != nodes || first.shape(0) != nodes + 1)
+    const std::size_t lanes = draws.shape(0), tables = draws.shape(1), size = draws.shape(2);
+    if (lag.shape(0) != edges || table.shape(0) != edges || behind.shape(0) != edges || earliest.shape(0) != nodes ||
+        order.shape(0) != nodes || first.shape(0) != nodes + 1)
         throw nb::value_error("arrays of one graph");
     for (std::size_t n = 0; n < nodes; ++n)
         if (first.data()[n] < 0 || first.data()[n + 1] < first.data()[n]) throw nb::value_error("edges by target");
     if (first.data()[nodes] != static_cast<std::int64_t>(edges)) throw nb::value_error("as many edges as sources");
-    check_numbers(source, nodes);
-    std::vector<std::int64_t> time(nodes);
+    if (lanes == 0 || size == 0 || (size & (size - 1)) != 0) throw nb::value_error("edges draw from a power of two");
+    for (std::size_t e = 0; e < edges; ++e)
+        if (table.data()[e] >= static_cast<std::int64_t>(tables)) throw nb::value_error("edges of a table there is");
+    for (const auto& values : {source, order}) check_numbers(values, nodes);
+    auto time = std::make_unique<std::vector<std::int64_t>>(nodes * lanes);
     {
         const nb::gil_scoped_release released;
-        replay(nodes, first.data(), source.data(), lag.data(), earliest.data(), own.data(), time.data());
+        const Edges linked{first.data(), source.data(), lag.data(), table.data(), behind.data()};
+        replay(nodes, linked, order.data(), earliest.data(), own.data(), {draws.data(), lanes, tables, size}, time->data());
     }
-    return to_array(std::move(time));
+    std::int64_t* data = time->data();
+    const nb::capsule owner(time.release(), [](void* p) noexcept { delete static_cast<std::vector<std::int64_t>*>(p); });
+    return nb::cast(nb::ndarray<nb::numpy, std::int64_t, nb::ndim<2>>(data, {nodes, lanes}, owner));
 }
 
 }  // namespace
 
 NB_MODULE(_scan, module) {
     module.def("schedule", &schedule_nodes, nb::arg("target"), nb::arg("source"), nb::arg("seen"));
-    module.def("replay", &replay_nodes, nb::arg("first"), nb::arg("source"), nb::arg("lag"), nb::arg("earliest"),
-               nb::arg("own"));
+    module.def("replay", &replay_nodes, nb::arg("edges"), nb::arg("order"), nb::arg("earliest"), nb::arg("own"),
+               nb::arg("draws"));
     nb::class_<Scanner>(module, "Scanner")
         .def(nb::init<nb::sequence>(), nb::arg("columns"))
         .def("feed", &Scanner::feed, nb::arg("data"))

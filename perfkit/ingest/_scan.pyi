@@ -161,11 +161,11 @@ def schedule(
     """
 
 def replay(
-    first: NDArray[np.int64],
-    source: NDArray[np.int32],
-    lag: NDArray[np.int64],
+    edges: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]],
     earliest: NDArray[np.int64],
     own: NDArray[np.int64],
+    node: NDArray[np.int32],
+    draws: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Return the time of every node of a scheduled graph; see `perfkit.simulate.engine.Engine`.
 

@@ -107,7 +107,7 @@ def unknown_content(label: str, head: bytes) -> UnknownFormatError:
     for pattern, what, advice in _SIGNATURES:
         if re.match(pattern, head[:HEAD_BYTES], re.DOTALL | re.IGNORECASE):
             return _error(label, what, advice)
-    return _error(label, "not JSON", _RECORD)
+    return _error(label, "text or data of an unknown kind", _RECORD)
 
 
 def unknown_json(label: str, top: str, keys: Iterable[bytes]) -> UnknownFormatError:
@@ -123,7 +123,9 @@ def unknown_json(label: str, top: str, keys: Iterable[bytes]) -> UnknownFormatEr
     shown = ", ".join(repr(key[:40].decode("utf-8", "replace")) for key in known[:_KEYS_SHOWN])
     more = f" and {len(known) - _KEYS_SHOWN:,} more" if len(known) > _KEYS_SHOWN else ""
     what = (
-        f'a JSON object without "traceEvents": its keys are {shown}{more}' if known else "an empty object, or not JSON"
+        f'a JSON object without "traceEvents": its keys are {shown}{more}'
+        if known
+        else "an empty JSON object, or something else in braces"
     )
     return _error(label, what, _RECORD)
 

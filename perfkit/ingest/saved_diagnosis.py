@@ -101,6 +101,10 @@ def _diagnosis(document: Mapping[str, Any]) -> Diagnosis:
             defects=(),
         ),
         advice=Advice(_text(document["verdict"]), _text(document["timeline"]), Table(), ()),
+        shapes={
+            name: {_text(shape): _whole(calls) for shape, calls in shapes.items()}
+            for name, shapes in document.get("shapes", {}).items()
+        },
     )
 
 

@@ -18,11 +18,22 @@ from perfkit.ingest.remote import is_url, open_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-__all__ = ["CHUNK_BYTES", "STANDARD_INPUT", "Content", "Source", "Target", "ahead", "open_content", "open_source"]
+__all__ = [
+    "CHUNK_BYTES",
+    "STANDARD_INPUT",
+    "STANDARD_INPUT_LABEL",
+    "Content",
+    "Source",
+    "Target",
+    "ahead",
+    "open_content",
+    "open_source",
+]
 
 Target = str | os.PathLike[str] | BinaryIO
 
 STANDARD_INPUT: Final = "-"
+STANDARD_INPUT_LABEL: Final = "standard input"
 
 CHUNK_BYTES: Final = 256 << 10
 """Size of a chunk: measured best of 64 KiB to 4 MiB, large beside an event and small beside a cache."""
@@ -36,8 +47,11 @@ _PROGRESS_S: Final = 0.1
 
 
 class _Decompressor(Protocol):
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
 
     def decompress(self, data: bytes, /) -> bytes: ...
 
@@ -68,19 +82,25 @@ def _is_zstd(head: bytes) -> bool:
 def _codec(head: bytes) -> _Codec | None:
     """Return the codec of a stream that begins with `head`; its library is imported only now."""
     if _is_gzip(head):
-        from isal import igzip_lib
-
-        failure: Any = igzip_lib.error  # an exception class that its stub declares as an instance
-        return _Codec(
-            "gzip",
-            _is_gzip,
-            lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP),
-            (failure, EOFError),
-        )
+        return _gzip()
     if _is_zstd(head):
         zstd = _zstd()
         return _Codec("zstd", _is_zstd, zstd.ZstdDecompressor, (zstd.ZstdError, EOFError))
     return None
+
+
+def _gzip() -> _Codec:
+    """Return ISA-L's gzip, or, where that is not installed, zlib's, which takes some three times as long."""
+    try:
+        from isal import igzip_lib
+    except ImportError:
+        import zlib
+
+        return _Codec("gzip", _is_gzip, lambda: zlib.decompressobj(zlib.MAX_WBITS + 16), (zlib.error, EOFError))
+    failure: Any = igzip_lib.error  # an exception class that its stub declares as an instance
+    return _Codec(
+        "gzip", _is_gzip, lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), (failure, EOFError)
+    )
 
 
 def _zstd() -> Any:
@@ -302,7 +322,7 @@ def _open_path(target: str | os.PathLike[str]) -> tuple[BinaryIO, str]:
             if os.isatty(descriptor):
                 message = "standard input is a terminal: give a path, or pipe a trace in"
                 raise UsageError(message)
-            return open(descriptor, "rb", buffering=0, closefd=False), "standard input"
+            return open(descriptor, "rb", buffering=0, closefd=False), STANDARD_INPUT_LABEL
         return open(path, "rb", buffering=0), path  # noqa: PTH123  unbuffered
     except (OSError, ValueError, AttributeError) as error:  # a path with a NUL; no standard input at all
         message = f"{path or 'an empty path'} cannot be opened: {getattr(error, 'strerror', None) or error}"

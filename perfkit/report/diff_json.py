@@ -62,7 +62,8 @@ def build(difference: Difference, *, top: int | None = None) -> dict[str, Any]:
 
 def _bucket(bucket: Bucket) -> dict[str, Any]:
     """Describe an owner of time."""
-    return {**bucket._asdict(), "change_ns": bucket.change_ns}
+    interval = bucket.interval and bucket.interval._asdict()
+    return {**bucket._asdict(), "interval": interval, "change_ns": bucket.change_ns}
 
 
 def _row(row: RowChange) -> dict[str, Any]:

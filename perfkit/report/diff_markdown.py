@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from perfkit.model.quantity import duration
 from perfkit.report import diff_words as words
 from perfkit.report.labels import cause_label
-from perfkit.report.markdown import MOST_CHARACTERS, bullets, code, folded, prose, table
+from perfkit.report.markdown import bullets, code, fitted, folded, prose, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,6 @@ __all__ = ["MARKER", "draw"]
 
 MARKER: Final = "<!-- perfkit diff -->"
 """The first line, which readers do not see: who posts the comment finds the one before by it, and updates that."""
-DEFAULT_ROWS: Final = 20
 
 
 def draw(difference: Difference, *, top: int | None = None) -> str:
@@ -28,12 +27,7 @@ def draw(difference: Difference, *, top: int | None = None) -> str:
         difference: What to draw.
         top: Rows of each table; None for some twenty.
     """
-    rows = DEFAULT_ROWS if top is None else top
-    while True:
-        text = "\n\n".join(part for part in parts(difference, rows) if part) + "\n"
-        if len(text) <= MOST_CHARACTERS or rows == 0:
-            return text[:MOST_CHARACTERS]
-        rows //= 2
+    return fitted(lambda rows: parts(difference, rows), top)
 
 
 def parts(difference: Difference, rows: int) -> Iterable[str]:
@@ -54,7 +48,12 @@ def parts(difference: Difference, rows: int) -> Iterable[str]:
 def buckets(difference: Difference) -> str:
     """Return the table of the owners of time; their changes sum to the last row."""
     cells = [
-        (prose(cause_label(row.name)), duration(row.base_ns), duration(row.head_ns), words.change(row.change_ns))
+        (
+            prose(cause_label(row.name)),
+            duration(row.base_ns),
+            duration(row.head_ns),
+            f"{words.change(row.change_ns)} {words.margin(row)}".rstrip(),
+        )
         for row in words.shown_buckets(difference)
     ]
     if cells:

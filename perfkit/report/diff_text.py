@@ -19,6 +19,8 @@ __all__ = ["draw"]
 DEFAULT_ROWS: Final = 5
 MARGIN: Final = 2
 CELL: Final = 10
+ROOMY: Final = 60
+"""Columns from which on there is room for how far a change may be off."""
 MOST_LINES: Final = 8
 TONES: Final[dict[str, Tone]] = {"faster": "good", "same": "good", "slower": "bad", "not_comparable": "bad"}
 
@@ -50,15 +52,20 @@ def hanging(pen: Pen, text: str, indent: int) -> list[str]:
     return [first, *(f"{' ' * indent}{line}" for line in others)]
 
 
-def heading(pen: Pen, title: str) -> str:
+def heading(pen: Pen, title: str, *more: str) -> str:
     """Draw a heading with the names of the columns at its right."""
-    right = "".join(column.rjust(CELL) for column in ("base", "head", "change"))
+    right = "".join(column.rjust(CELL) for column in ("base", "head", "change", *more))
     return pen.paint(pen.fit(title, pen.width - len(right)), "heading") + pen.paint(right, "quiet")
 
 
-def line(pen: Pen, label: str, base_ns: int, head_ns: int) -> str:
-    """Draw a label and the times at its right."""
-    cells = (duration(base_ns), duration(head_ns), words.change(head_ns - base_ns))
+def line(pen: Pen, label: str, base_ns: int, head_ns: int, margin: str | None = None) -> str:
+    """Draw a label and the times at its right; with a margin there is one column more."""
+    cells = [
+        duration(base_ns),
+        duration(head_ns),
+        words.change(head_ns - base_ns),
+        *([] if margin is None else [margin]),
+    ]
     space = pen.width - MARGIN - len(cells) * CELL
     return f"{' ' * MARGIN}{pen.fit(label, space)}{''.join(cell.rjust(CELL) for cell in cells)}"
 
@@ -68,10 +75,18 @@ def buckets(difference: Difference, pen: Pen) -> Iterator[str]:
     shown = words.shown_buckets(difference)
     if not shown:
         return
-    yield heading(pen, words.owners(difference))
+    several = pen.width >= ROOMY and any(bucket.interval for bucket in shown)
+    yield heading(pen, words.owners(difference), *(["95 %"] if several else []))
     for bucket in shown:
-        yield line(pen, cause_label(bucket.name), bucket.base_ns, bucket.head_ns)
-    yield line(pen, "sum", difference.base.unit_ns, difference.head.unit_ns)
+        label = cause_label(bucket.name)
+        yield line(
+            pen,
+            label,
+            bucket.base_ns,
+            bucket.head_ns,
+            words.margin(bucket, "±" if pen.unicode else "+-") if several else None,
+        )
+    yield line(pen, "sum", difference.base.unit_ns, difference.head.unit_ns, "" if several else None)
 
 
 def table(difference: Difference, pen: Pen, name: TableName, most: int) -> Iterator[str]:

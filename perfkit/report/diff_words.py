@@ -18,6 +18,7 @@ __all__ = [
     "cause",
     "change",
     "headline",
+    "margin",
     "moved",
     "notes",
     "owners",
@@ -85,6 +86,11 @@ def bounds(difference: Difference) -> str:
     if difference.verdict == "same":
         text = f"{text}; less than {percent(seen, base_ns)} would not be seen"
     return text
+
+
+def margin(bucket: Bucket, sign: str = "±") -> str:
+    """Return how far the change of an owner may be off, after a sign, where several runs tell; else nothing."""
+    return f"{sign} {duration((bucket.interval.high_ns - bucket.interval.low_ns) / 2)}" if bucket.interval else ""
 
 
 def cause(difference: Difference) -> str:

@@ -52,10 +52,11 @@ def carbon(energies: tuple[Energy, ...], asked: Carbon) -> str:
     """Say what that is as a score of software carbon intensity."""
     grams, low, high = carbon_grams(energies, asked)
     unit = "step" if energies[0].steps else "window"
+    origin = f"{asked.year}, {asked.source}" if asked.source else "year and source not given"
     return (
         f"SCI (ISO/IEC 21031): {grams:.3g} g CO2e a {unit}, between {low:.3g} and {high:.3g}. Boundary: the GPUs "
         f"alone, in use; not the host, and nothing embodied (M = 0). PUE {asked.pue:g}; "
-        f"grid {asked.grams_per_kwh:g} g/kWh, {asked.year}, {asked.source}"
+        f"grid {asked.grams_per_kwh:g} g/kWh, {origin}"
     )
 
 

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
     from perfkit.model.fleet import Fleet, FleetCollective, ProcessGroup, RankRow
 
-__all__ = ["COLLECTIVE_HEAD", "RANK_HEAD", "build", "collective_rows", "rank_rows", "remarks"]
+__all__ = ["COLLECTIVE_HEAD", "RANK_HEAD", "build", "collective_rows", "head", "rank_rows", "remarks", "title"]
 
 RANK_HEAD: Final = ("rank", "window", "computing", "waiting", "moving", "idle", "late", "kept waiting")
 """Columns of the table of ranks: shares of the window, collectives it was last to, and what the others waited."""
+
+PROCESS_HEAD: Final = ("process", "window", "computing", "nothing to do", "idle else")
+"""Columns of the table of processes that are no ranks."""
 
 COLLECTIVE_HEAD: Final = ("collective", "calls", "skew", "longest", "waiting", "moving", "bus", "last")
 """Columns of the table of collectives: skew is the median and the longest time from first to last arrival."""
@@ -22,8 +25,20 @@ COLLECTIVE_HEAD: Final = ("collective", "calls", "skew", "longest", "waiting", "
 NAMED: Final = 8
 
 
+def title(fleet: Fleet) -> str:
+    """Say what the members of a fleet are."""
+    return "Ranks" if fleet.of == "ranks" else "Processes"
+
+
+def head(fleet: Fleet) -> tuple[str, ...]:
+    """Return the names of the columns of `rank_rows`."""
+    return RANK_HEAD if fleet.of == "ranks" else PROCESS_HEAD
+
+
 def rank_rows(fleet: Fleet) -> list[tuple[str, ...]]:
-    """Return a row for each rank, the one that is waited for longest first."""
+    """Return a row for each rank, the one that is waited for longest first, or for each process."""
+    if fleet.of == "processes":
+        return [process_row(row, fleet.name_of(row)) for row in fleet.ranks]
     return [rank_row(row) for row in sorted(fleet.ranks, key=lambda row: (-row.caused_wait_ns, row.rank))]
 
 
@@ -38,6 +53,13 @@ def rank_row(row: RankRow) -> tuple[str, ...]:
         f"{row.late:,}",
         duration(row.caused_wait_ns),
     )
+
+
+def process_row(row: RankRow, name: str) -> tuple[str, ...]:
+    """Return the cells of a process."""
+    unasked = row.idle.get("no_request", 0) + row.idle.get("no_work", 0)
+    shares = (row.busy.get("compute", 0), unasked, sum(row.idle.values()) - unasked)
+    return (name.removeprefix("process "), duration(row.window_ns), *(percent(ns, row.window_ns) for ns in shares))
 
 
 def collective_rows(fleet: Fleet) -> list[tuple[str, ...]]:
@@ -63,7 +85,7 @@ def collective_row(row: FleetCollective) -> tuple[str, ...]:
 def remarks(fleet: Fleet) -> list[str]:
     """Say who is waited for, who is not there, and how far the clocks can be trusted."""
     return [
-        sentence(fleet.verdict),
+        *([sentence(fleet.verdict)] if fleet.verdict else []),
         *(f"Rank {row.rank}'s trace cannot be read: {row.message}" for row in fleet.failed if row.rank is not None),
         *(row.message for row in fleet.failed if row.rank is None),
         *absent(fleet),
@@ -111,6 +133,7 @@ def build(fleet: Fleet, *, top: int | None = None) -> dict[str, Any]:
     """Return the fleet as plain dicts and lists, to the contract of the JSON report."""
     late = fleet.straggler
     return {
+        "of": fleet.of,
         "verdict": fleet.verdict,
         "world_size": fleet.world_size,
         "straggler": late and {**late._asdict(), "worst": late.worst._asdict(), "evidence": list(late.evidence)},

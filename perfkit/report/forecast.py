@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,15 +65,29 @@ def headline(prediction: Prediction) -> str:
     unit = "step" if steps > 1 else "window"
     before, after = prediction.measured_ns / steps, prediction.predicted_ns / steps
     low, high = duration(prediction.low_ns / steps), duration(prediction.high_ns / steps)
-    share = percent(abs(before - after), before)
-    verb = {True: f"{share} less", False: f"{share} more"}[after <= before] if round(before - after) else "no change"
-    return f"{duration(after)} a {unit} instead of {duration(before)} ({verb}), somewhere from {low} to {high}."
+    verb = less_or_more(after, before) if round(before - after) else "no change"
+    about = "about " if prediction.rough else ""
+    return f"{about}{duration(after)} a {unit} instead of {duration(before)} ({verb}), somewhere from {low} to {high}."
+
+
+def less_or_more(after: float, before: float) -> str:
+    """Say how much less or more something takes."""
+    if after <= before:
+        return f"{percent(before - after, before)} less"
+    return f"{percent(after - before, before)} more"
 
 
 def facts(prediction: Prediction) -> Iterator[str]:
     """Yield what else there is to say, as sentences."""
     for change, matched in zip(prediction.what_if, prediction.matched, strict=True):
         yield f"{sentence(change_words(change))[:-1]}: {count(matched, 'event')}."
+    factor = math.prod(change.factor for change in prediction.what_if if isinstance(change, nouns.ScaleBatch))
+    if factor != 1:
+        each = [ns / factor for ns in (prediction.predicted_ns, prediction.high_ns, prediction.low_ns)]
+        usual, one, other = (less_or_more(ns, prediction.measured_ns) for ns in each)
+        if one.rpartition(" ")[2] == other.rpartition(" ")[2]:
+            one = one.rpartition(" ")[0]
+        yield f"For as many items as before it takes {usual}, somewhere from {one} to {other}."
     if prediction.bottleneck:
         largest = sorted(prediction.buckets.items(), key=lambda item: -item[1])[:BUCKETS]
         whole = sum(prediction.buckets.values())
@@ -153,5 +168,6 @@ def prediction_document(prediction: Prediction) -> dict[str, Any]:
         "what_if": changes,
         "assumptions": [*prediction.assumptions, *ALWAYS],
         "saving_ns": prediction.saving_ns,
+        "rough": prediction.rough,
         "bottleneck": prediction.bottleneck,
     }

@@ -27,6 +27,10 @@ SCHEMA: Final = "perfkit.diagnosis/1"
 """Name and major version of the contract; it changes when a reader of the old one would break."""
 
 
+MOST_SHAPES: Final = 64
+"""Shapes of an operator: of one that is called with more, they depend on the data, and tell nothing of the program."""
+
+
 def draw(diagnosis: Diagnosis, *, top: int | None = None) -> str:
     """Return the JSON text, ASCII only, ending in a line break.
 
@@ -77,6 +81,7 @@ def build(diagnosis: Diagnosis, *, top: int | None = None) -> dict[str, Any]:
         "fleet": _fleet(diagnosis.fleet, top),
         "kernel_profiles": _profiles(diagnosis),
         "recording": _recording(diagnosis),
+        "shapes": {name: shapes for name, shapes in diagnosis.shapes.items() if len(shapes) <= MOST_SHAPES},
         "energy": _energy(diagnosis),
         "load": _load(diagnosis),
     }
@@ -209,9 +214,11 @@ def _wait(wait: Wait) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    """Describe a finding; pictures alone need to know the causes that prove it, and a replay the program without it."""
-    record = {**finding._asdict(), "evidence": list(finding.evidence)}
-    del record["causes"], record["what_if"]
+    """Describe a finding; the rest is for pictures, and for those who predict what a repair saves."""
+    record = {**finding._asdict(), "evidence": list(finding.evidence), "assumptions": list(finding.assumptions)}
+    record["replayed"] = finding.replayed_ns is not None
+    for name in ("causes", "what_if", "records", "beyond_ns", "replayed_ns", "apart", "rows"):
+        del record[name]
     return record
 
 

@@ -23,6 +23,7 @@ LABELS: Final = {
     "python": "Python",
     "profiler_overhead": "the profiler",
     "no_request": "no request",
+    "no_work": "waiting for work",
     "host_code": "other code on the host",
     "launch_latency": "launch latency",
     "queued_same_stream": "gaps within a stream",

@@ -11,7 +11,7 @@ from perfkit.report import outline
 from perfkit.report.pen import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Timeline
@@ -39,9 +39,14 @@ def draw(diagnosis: Diagnosis, *, top: int | None = None) -> str:
         diagnosis: What to draw.
         top: Rows of each table; None for some twenty.
     """
+    return fitted(lambda rows: parts(diagnosis, rows), top)
+
+
+def fitted(parts: Callable[[int], Iterable[str]], top: int | None) -> str:
+    """Return paragraphs, and tables with so many rows (None: some twenty), or as many as a comment holds."""
     rows = DEFAULT_ROWS if top is None else top
     while True:
-        text = "\n\n".join(part for part in parts(diagnosis, rows) if part) + "\n"
+        text = "\n\n".join(part for part in parts(rows) if part) + "\n"
         if len(text) <= MOST_CHARACTERS or rows == 0:
             return text[:MOST_CHARACTERS]
         rows //= 2
@@ -95,10 +100,10 @@ def ranks(found: Fleet, rows: int) -> Iterable[str]:
     """Yield what the ranks say together."""
     from perfkit.report import fleet
 
-    yield "### Ranks"
+    yield f"### {fleet.title(found)}"
     yield bullets(fleet.remarks(found)[: rows or 1])
     cells = [tuple(map(prose, row)) for row in fleet.rank_rows(found)[:rows]]
-    yield table([name.capitalize() for name in fleet.RANK_HEAD], "r" * len(fleet.RANK_HEAD), cells)
+    yield table([name.capitalize() for name in fleet.head(found)], "r" * len(fleet.head(found)), cells)
     cells = [(code(row[0], in_table=True), *map(prose, row[1:])) for row in fleet.collective_rows(found)[:rows]]
     yield table(
         [name.capitalize() for name in fleet.COLLECTIVE_HEAD], "l" + "r" * (len(fleet.COLLECTIVE_HEAD) - 1), cells
@@ -136,8 +141,11 @@ def bottleneck(number: int, finding: Finding, diagnosis: Diagnosis) -> str:
     where = f" at {code(finding.where)}" if finding.where else ""
     share, time = outline.price(finding, diagnosis)
     unit = " a step" if diagnosis.attribution.timelines[0].steps else ""
-    lines = [f"{number}. **{prose(finding.title)}** ({finding.rule}){where}: up to {share}, {time}{unit}"]
+    worth = f": up to {share}, {time}{unit}" if finding.saving_ns else ""
+    lines = [f"{number}. **{prose(finding.title)}** ({finding.rule}){where}{worth}"]
     lines.extend(f"   - {prose(sentence)}" for sentence in finding.evidence)
+    if finding.assumptions:
+        lines.append(f"   - *Assumed*: {prose(' '.join(finding.assumptions))}")
     lines.append(f"   - *Fix ({finding.safety})*: {prose(finding.fix)}")
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import perfkit
@@ -10,10 +11,10 @@ from perfkit.report.json import write
 from perfkit.report.markdown import bullets, code, prose, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from perfkit.model.measurement import Measurement
-    from perfkit.model.patch import Candidate, Patch, Site
+    from perfkit.model.patch import Candidate, Passed, Patch, Site
     from perfkit.report.pen import Pen
 
 __all__ = ["SCHEMA", "draw_json", "draw_markdown", "draw_text"]
@@ -21,6 +22,7 @@ __all__ = ["SCHEMA", "draw_json", "draw_markdown", "draw_text"]
 SCHEMA: Final = "perfkit.optimization/1"
 MOST_LINES: Final = 8
 MODULES_SHOWN: Final = 3
+NOT_LOOKED_INTO: Final = "Not looked into, but for the modules inside"
 
 
 def headline(patch: Patch) -> str:
@@ -30,11 +32,10 @@ def headline(patch: Patch) -> str:
     if not patch.sites:
         return "Nothing was found that could be done in another way."
     if not changed or patch.model is None:
-        return (
-            f"The model is left as it is: of {count(found, 'place')} looked at, none is surely faster in another way."
-        )
+        looked_at = count(found, "computation")
+        return f"The model is left as it is: of {looked_at} looked at in a call, none is surely faster in another way."
     calls = sum(site.calls for site in changed)
-    return f"{faster(patch.model)} as a whole, by {count(calls, 'change')} in {count(found, 'place')} looked at."
+    return f"{faster(patch.model)} as a whole, by {count(calls, 'change')} in {count(found, 'computation')} a call."
 
 
 def faster(measured: Measurement) -> str:
@@ -43,9 +44,9 @@ def faster(measured: Measurement) -> str:
     return f"{measured.speedup:.2f} times as fast ({measured.low:.2f} to {measured.high:.2f}; {times})"
 
 
-def place(site: Site) -> str:
-    """Say where a site is."""
-    names = [name or "the model itself" for name in site.modules]
+def place(modules: Sequence[str]) -> str:
+    """Say which modules."""
+    names = [name or "the model itself" for name in modules]
     shown = ", ".join(names[:MODULES_SHOWN])
     return f"{shown} and {len(names) - MODULES_SHOWN:,} more" if len(names) > MODULES_SHOWN else shown
 
@@ -53,16 +54,40 @@ def place(site: Site) -> str:
 def facts(site: Site) -> Iterator[str]:
     """Yield what a site is."""
     remembered = "; judged in an earlier run" if site.remembered else ""
-    yield f"{count(site.operators, 'operator')}, {count(site.calls, 'time')} a call, in {place(site)}"
-    yield f"of {', '.join(site.shapes)}{f', at {site.where}' if site.where else ''}{remembered}"
-    yield f"could save {duration(site.predicted_ns)} each time, at most"
+    if site.operators:
+        yield f"{count(site.operators, 'operator')}, {count(site.calls, 'time')} a call, in {place(site.modules)}"
+    yield f"of {', '.join(site.shapes)}{f', at {source(site.where)}' if site.where else ''}{remembered}"
+    if site.predicted_ns:
+        yield f"predicted by bytes and operators: {duration(site.predicted_ns)} saved each time{measured(site)}"
+
+
+def measured(site: Site) -> str:
+    """Say what the best candidate saved where it was measured, as against what was predicted."""
+    saved = [one.alone.base_ns - one.alone.candidate_ns for one in site.candidates if one.alone is not None]
+    best = max(saved, default=None)
+    if best is None:
+        return ""
+    return f"; measured: {duration(best)}" if best > 0 else f"; measured: {duration(-best)} lost at best"
+
+
+def source(where: str) -> str:
+    """Shorten a file to what is known of it: a package's own path, or where it is from here."""
+    for folder in ("/site-packages/", "/dist-packages/", f"{Path.cwd()}/"):
+        if folder in where:
+            return where.rsplit(folder, 1)[1]
+    return where
+
+
+def passed_over(passed: Passed) -> str:
+    """Say what was not looked into, and why."""
+    return f"{place(passed.modules)}: {passed.reason}"
 
 
 def tried(candidate: Candidate) -> str:
     """Say what became of a candidate."""
     verdict = "applied" if candidate.accepted else "left out"
     parts = [f"{candidate.title}: {verdict}, {candidate.reason}"]
-    if candidate.accepted and candidate.alone is not None:
+    if candidate.alone is not None and (candidate.accepted or candidate.in_model is not None):
         parts.append(f"{faster(candidate.alone)} at its place")
     if candidate.in_model is not None and candidate.accepted:
         parts.append(f"{candidate.in_model.speedup:.2f} times in the model")
@@ -79,6 +104,12 @@ def outcome(site: Site) -> str:
     return f"now {site.chosen}" if site.chosen else f"left: {site.reason}"
 
 
+def outcome_alone(site: Site) -> str:
+    """Say the same, without what the candidates below say for themselves."""
+    said = any(site.reason.startswith(f"{one.name} {one.reason}") for one in site.candidates)
+    return "left as it is" if said and not site.chosen else outcome(site)
+
+
 def measured_on(patch: Patch) -> str:
     """Say on what the figures were measured."""
     what = "forward and backward" if patch.mode == "train" else "forward"
@@ -92,23 +123,22 @@ def draw_text(patch: Patch, pen: Pen) -> str:
     lines += pen.wrap(measured_on(patch), pen.width, MOST_LINES)
     for site in patch.sites:
         lines += ["", *(pen.paint(line, "heading") for line in pen.wrap(site.title, pen.width, MOST_LINES))]
-        for fact in (*facts(site), outcome(site)):
+        for fact in (*facts(site), outcome_alone(site)):
             lines += [f"  {line}" for line in pen.wrap(fact, pen.width - 2, MOST_LINES)]
         for candidate in site.candidates:
             first, *others = pen.wrap(tried(candidate), pen.width - 6, MOST_LINES)
             lines += [f"    - {first}", *(f"      {line}" for line in others)]
     if patch.passed:
-        lines += ["", pen.paint("Not looked into", "heading")]
+        lines += ["", pen.paint(NOT_LOOKED_INTO, "heading")]
         for passed in patch.passed:
-            text = f"{passed.reason}: {', '.join(name or 'the model itself' for name in passed.modules)}"
-            lines += [f"  {line}" for line in pen.wrap(text, pen.width - 2, MOST_LINES)]
+            lines += [f"  {line}" for line in pen.wrap(passed_over(passed), pen.width - 2, MOST_LINES)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def draw_markdown(patch: Patch) -> str:
     """Return GitHub-flavoured Markdown."""
     rows = [
-        (prose(site.title), code(place(site), in_table=True), str(site.calls), prose(outcome(site)))
+        (prose(site.title), code(place(site.modules), in_table=True), str(site.calls), prose(outcome(site)))
         for site in patch.sites
     ]
     parts = [f"**{prose(headline(patch))}**", prose(measured_on(patch))]
@@ -118,15 +148,12 @@ def draw_markdown(patch: Patch) -> str:
         if site.candidates:
             parts += [
                 f"**{prose(site.title)}**",
-                bullets(prose(text) for text in (*facts(site), *map(tried, site.candidates))),
+                bullets((*facts(site), *map(tried, site.candidates))),
             ]
     if patch.passed:
         parts += [
-            "Not looked into:",
-            bullets(
-                prose(f"{one.reason}: {', '.join(name or 'the model itself' for name in one.modules)}")
-                for one in patch.passed
-            ),
+            f"{NOT_LOOKED_INTO}:",
+            bullets(map(passed_over, patch.passed)),
         ]
     return "\n\n".join(parts) + "\n"
 

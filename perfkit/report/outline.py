@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from perfkit.model.quantity import count, duration, percent
 from perfkit.report.labels import cause_label
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Operator, Timeline
@@ -20,8 +22,9 @@ __all__ = [
     "blocked_sentences",
     "defects",
     "energy",
+    "kernel_name",
     "main_timeline",
-    "operator_name",
+    "operator_names",
     "other_timelines",
     "portions",
     "price",
@@ -32,6 +35,7 @@ __all__ = [
 ]
 
 Group = Literal["busy", "idle", "unknown"]
+NAMESPACES: Final = re.compile(r"\Avoid |at::native::|\(anonymous namespace\)::")
 
 
 class Portion(NamedTuple):
@@ -144,10 +148,21 @@ def energy(diagnosis: Diagnosis) -> list[str]:
     return words.sentences(diagnosis)
 
 
-def operator_name(operator: Operator) -> str:
-    """Name an operator with the module it ran in, or else its line."""
-    place = operator.module.removeprefix("nn.Module: ") or operator.where
-    return f"{operator.name} in {place}" if place else operator.name
+def kernel_name(name: str) -> str:
+    """Shorten the name of a kernel by what many begin with, so that the end of a row of a table tells them apart."""
+    return NAMESPACES.sub("", name)
+
+
+def operator_names(operators: Sequence[Operator]) -> list[str]:
+    """Name operators with the module they ran in, or else their line; those of one name so far with both."""
+    names = [(row.name, row.module.removeprefix("nn.Module: ")) for row in operators]
+    often = Counter(names)
+    found = []
+    for row, (name, module) in zip(operators, names, strict=True):
+        line = row.where.rpartition("/")[2] if not module or often[name, module] > 1 else ""
+        place = ", ".join(filter(None, (module, line)))
+        found.append(f"{name} in {place}" if place else name)
+    return found
 
 
 def blocked_sentences(diagnosis: Diagnosis) -> list[str]:

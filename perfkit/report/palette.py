@@ -25,6 +25,7 @@ COLOURS: Final = {
     "python": "#e3c21c",
     "profiler_overhead": "#93a1b0",
     "no_request": "#b7c3ce",
+    "no_work": "#c9d2da",
     "host_code": "#b69c6a",
     "launch_latency": "#8794a8",
     "queued_same_stream": "#a7b3c3",

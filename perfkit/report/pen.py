@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import click
-from rich.cells import cell_len, chop_cells, set_cell_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Pen", "Tone", "plain"]
+__all__ = ["SPACE_IN_QUANTITY", "Pen", "Tone", "plain"]
 
 Tone = Literal["heading", "busy", "idle", "unknown", "good", "bad", "quiet"]
 
@@ -25,6 +25,13 @@ TONES: Final[Mapping[Tone, Mapping[str, str | bool]]] = {
     "quiet": {"dim": True},
 }
 EIGHTHS: Final = " ▏▎▍▌▋▊▉"
+MARK: Final = "…"
+WIDER: Final = "\u0300"
+"""The first character that may take no cell, or two."""
+UNIT: Final = r"(?:%|[nmu]?s|[kMGT]?B)(?!\w)"
+SPACE_IN_QUANTITY: Final = re.compile(rf"(?<=\d) (?={UNIT})")
+SPACE: Final = re.compile(rf"(?<!\d) | (?!{UNIT})")
+"""A space at which a line may break: not between a number and its unit."""
 
 
 def plain(text: str) -> str:
@@ -32,6 +39,41 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def is_narrow(text: str) -> bool:
+    """Tell whether each character takes one cell.
+
+    In most texts it does: nobody needs the tables of `rich.cells`, which take longer to import than a report to draw.
+    """
+    return text.isascii() or max(text.replace(MARK, " ")) < WIDER
+
+
+def cell_len(text: str) -> int:
+    """Return how many cells a text takes."""
+    if is_narrow(text):
+        return len(text)
+    from rich import cells
+
+    return cells.cell_len(text)
+
+
+def set_cell_size(text: str, width: int) -> str:
+    """Return a text cut or padded to this many cells."""
+    if is_narrow(text):
+        return text[: max(width, 0)].ljust(width)
+    from rich import cells
+
+    return cells.set_cell_size(text, width)
+
+
+def chop_cells(text: str, width: int) -> list[str]:
+    """Return a text in pieces of this many cells."""
+    if is_narrow(text):
+        return [text[at : at + width] for at in range(0, len(text), width)]
+    from rich import cells
+
+    return cells.chop_cells(text, width)
 
 
 class Pen(NamedTuple):
@@ -57,14 +99,14 @@ class Pen(NamedTuple):
         text = self.clean(text)
         if cell_len(text) <= width:
             return set_cell_size(text, width)
-        mark = "…" if self.unicode else "..."
+        mark = MARK if self.unicode else "..."
         kept = set_cell_size(text, max(width - len(mark), 0)).rstrip() + mark
         return set_cell_size(kept, width)
 
     def wrap(self, text: str, width: int, most: int) -> list[str]:
         """Break text at spaces into at most ``most`` lines of ``width`` cells; the last shows that more follows."""
         lines: list[str] = []
-        for word in self.clean(text).split(" "):
+        for word in SPACE.split(self.clean(text)):
             if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
                 lines[-1] = f"{lines[-1]} {word}"
             elif cell_len(word) <= width:

@@ -96,9 +96,10 @@ def pictures(diagnosis: Diagnosis) -> dict[str, tuple[float, Draw]]:
     if rows:
         found["kernels"] = (1.0 + 0.32 * len(rows), lambda axes: ranked(axes, rows, "Kernels by GPU time", "compute"))
     on_device = line is None or line.kind == "device"
+    most = diagnosis.attribution.operators[:ROWS]
     operators = [
-        (outline.operator_name(row), row.device_ns if on_device else row.host_ns)
-        for row in diagnosis.attribution.operators[:ROWS]
+        (name, row.device_ns if on_device else row.host_ns)
+        for name, row in zip(outline.operator_names(most), most, strict=True)
     ]
     title = f"Operators by {'GPU' if on_device else 'host'} time"
     if operators:

@@ -25,6 +25,7 @@ WIDEST: Final = 100
 MARGIN: Final = 2
 TAB: Final = 7
 LABEL: Final = 22
+LONGEST_PLACE: Final = 100
 PROFILE: Final = 26
 """Cells of the column of a profiled kernel."""
 WIDTHS: Final = (9, 8, 10)
@@ -39,6 +40,7 @@ class Detail(NamedTuple):
     read: int = 1
     evidence: int = 1
     amounts: bool = False
+    assumptions: int = 0
     fixes: int = 0
     rows: int = 0
     ranks: int = 1
@@ -77,6 +79,7 @@ MORE: Final[tuple[dict[str, Any], ...]] = (
     {"problems": 12, "notes": 4},
     {"elsewhere": 16},
     {"ranks": 16},
+    {"evidence": 40, "assumptions": 9, "fixes": 9},
 )
 
 
@@ -120,9 +123,11 @@ class Sheet:
         self.timeline = outline.main_timeline(diagnosis)
         attribution = diagnosis.attribution
         self.window_ns = sum(timeline.window_ns for timeline in attribution.timelines)
-        self.kernels = [(row.name, row.calls, row.device_ns) for row in attribution.kernels]
+        kernels, operators = attribution.kernels[: self.rows or 1], attribution.operators[: self.rows or 1]
+        self.kernels = [(outline.kernel_name(row.name), row.calls, row.device_ns) for row in kernels]
         self.operators = [
-            (outline.operator_name(row), row.calls, row.device_ns or row.host_ns) for row in attribution.operators
+            (name, row.calls, row.device_ns or row.host_ns)
+            for name, row in zip(outline.operator_names(operators), operators, strict=True)
         ]
 
     def lines(self) -> list[str]:
@@ -215,8 +220,13 @@ class Sheet:
         brief = (
             len(finding.evidence) > 1 and not self.detail.amounts and finding.timeline == self.diagnosis.advice.timeline
         )
-        evidence = finding.evidence[1:] if brief else finding.evidence
-        texts = [(" ".join(evidence), self.detail.evidence)]
+        evidence = " ".join(finding.evidence[1:] if brief else finding.evidence)
+        where = finding.where if len(finding.where) <= LONGEST_PLACE else f"{finding.where[: LONGEST_PLACE - 3]}..."
+        if where not in evidence[: self.detail.evidence * self.pen.width]:
+            evidence = f"At `{where}`. {evidence}"
+        texts = [(evidence, self.detail.evidence)]
+        if self.detail.assumptions and finding.assumptions:
+            texts.append((f"Assumed: {' '.join(finding.assumptions)}", self.detail.assumptions))
         if self.detail.fixes:
             texts.append((f"Fix ({finding.safety}): {finding.fix}", self.detail.fixes))
         indent = " " * (MARGIN + 1)
@@ -234,9 +244,9 @@ class Sheet:
         remarks = [text for text in fleet.remarks(found) if text != self.diagnosis.advice.verdict]
         most = self.detail.ranks if self.rows == self.detail.rows else self.rows
         return self.joined(
-            self.grid("Ranks", fleet.RANK_HEAD, fleet.rank_rows(found), most),
+            self.grid(fleet.title(found), fleet.head(found), fleet.rank_rows(found), most),
             self.grid("Collectives", fleet.COLLECTIVE_HEAD, fleet.collective_rows(found), self.rows),
-            self.labelled("Ranks", remarks[: max(self.detail.ranks // 2, 1)]),
+            self.labelled(fleet.title(found), remarks[: max(self.detail.ranks // 2, 1)]),
         )
 
     def load(self) -> list[str]:
@@ -306,7 +316,7 @@ class Sheet:
             return []
         name, calls, ns = rows[0]
         amounts = numbers(f"{calls:,}x", percent(ns, self.window_ns), duration(ns))
-        shown = self.pen.fit(name.removeprefix("void "), self.pen.width - TAB - len(amounts))
+        shown = self.pen.fit(name, self.pen.width - TAB - len(amounts))
         return [f"{self.pen.paint('Top'.ljust(TAB), 'heading')}{shown}{amounts}"]
 
     def table(self, title: str, rows: Sequence[tuple[str, int, int]]) -> list[str]:
@@ -316,7 +326,7 @@ class Sheet:
         lines = [self.header(title, ("calls", "share", "time"))]
         space = self.pen.width - MARGIN - sum(WIDTHS)
         for name, calls, ns in rows[: self.rows]:
-            shown = self.pen.fit(name.removeprefix("void ") or "(no name)", space)
+            shown = self.pen.fit(name or "(no name)", space)
             lines.append(f"{' ' * MARGIN}{shown}{numbers(f'{calls:,}', percent(ns, self.window_ns), duration(ns))}")
         return lines
 
@@ -361,10 +371,12 @@ class Sheet:
         return self.labelled("Next", self.diagnosis.advice.next_steps[: self.detail.next_steps])
 
     def listed(self, title: str, texts: Sequence[str]) -> list[str]:
-        """Draw a heading and a line for each text."""
+        """Draw a heading and each text, its second line indented."""
         if not texts:
             return []
-        return [self.header(title), *(f"{' ' * MARGIN}{self.pen.fit(text, self.pen.width - MARGIN)}" for text in texts)]
+        wrapped = [self.pen.wrap(text, self.pen.width - 2 * MARGIN, 2) for text in texts]
+        lines = [f"{' ' * MARGIN * (1 + (place > 0))}{line}" for some in wrapped for place, line in enumerate(some)]
+        return [self.header(title), *lines]
 
     def labelled(self, label: str, texts: Sequence[str]) -> list[str]:
         """Draw texts beside a label."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import multiprocessing
+import os
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,7 +145,9 @@ def main() -> int:
     seed = int(time.time()) if given.seed is None else given.seed
     campaign = Campaign(seed, given.out, given.deadline)
     begun = time.monotonic()
-    campaign.run(given.seconds)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        os.environ["TMPDIR"] = place  # a child that is killed cleans nothing up
+        campaign.run(given.seconds)
     took = time.monotonic() - begun
     say(f"{campaign.next_number} inputs of seed {seed} in {took:.0f} s, {len(campaign.failures)} failed")
     return 1 if campaign.failures else 0

@@ -54,6 +54,8 @@ def test_what_was_found_is_diagnosed(document: bytes) -> None:
 
 def test_a_short_campaign_runs_in_a_child(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     campaign = Campaign(seed=1, folder=tmp_path, deadline_s=60.0)
-    campaign.run(10.0)
+    for seconds in (10.0, 60.0, 200.0):  # a busy machine takes long to start a child
+        if campaign.next_number == 0:
+            campaign.run(seconds)
     assert campaign.failures == [], capsys.readouterr().out
     assert campaign.next_number > 0

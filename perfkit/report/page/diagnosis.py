@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from perfkit.model.quantity import sentence
 from perfkit.report import outline
 from perfkit.report.labels import cause_label
 from perfkit.report.page import elements
@@ -17,10 +18,22 @@ if TYPE_CHECKING:
 
     from perfkit.model.attribution import Timeline
     from perfkit.model.diagnosis import Diagnosis
+    from perfkit.model.load import Load
 
 __all__ = ["draw"]
 
-SCRIPTS: Final = ("base.js", "steps.js", "timeline_data.js", "timeline.js", "flame.js", "tables.js")
+SCRIPTS: Final = (
+    "base.js",
+    "steps.js",
+    "timeline_data.js",
+    "timeline_view.js",
+    "timeline_paint.js",
+    "timeline_move.js",
+    "timeline_overview.js",
+    "timeline.js",
+    "flame.js",
+    "tables.js",
+)
 MOST_TIMELINES: Final = 64
 
 
@@ -54,11 +67,15 @@ def draw(diagnosis: Diagnosis, *, top: int | None = None) -> str:
     if picture:
         data |= {"picture": elements.tracks(picture), "flames": elements.flames(picture)}
     path = PurePath(diagnosis.trace.path).name or diagnosis.trace.path
+    verdict = diagnosis.advice.verdict
+    headline, end, rest = verdict.partition(". ") if diagnosis.load else (verdict, "", "")
     return render(
         "diagnosis.html.j2",
         SCRIPTS,
         data,
         diagnosis=diagnosis,
+        headline=f"{headline}{end.strip()}",
+        rest=rest,
         path=path,
         recorded=outline.recorded(diagnosis),
         windowed=outline.windowed(diagnosis, main) if main else "",
@@ -71,6 +88,8 @@ def draw(diagnosis: Diagnosis, *, top: int | None = None) -> str:
         grids=cut(grids(diagnosis), top),
         remarks=remarks(diagnosis),
         problems=outline.problems(diagnosis),
+        made=made(diagnosis),
+        under=under(diagnosis.load) if diagnosis.load else None,
         picture=picture,
         by_line=bool(picture and any(flame.by == "line" for flame in picture.flames)),
     )
@@ -82,6 +101,26 @@ def bar(line: Timeline) -> Bar:
     parts = [*sorted(busy, key=lambda part: -part[2]), *sorted(idle, key=lambda part: -part[2])]
     label = f"rank {line.rank}" if line.rank is not None else line.id
     return Bar(label, line.device_name or line.process, line.window_ns, parts)
+
+
+def made(diagnosis: Diagnosis) -> list[tuple[str, list[str]]]:
+    """Return how the trace was recorded and what the devices took, a heading and its sentences each."""
+    said = (("How it was recorded", outline.recorded_how(diagnosis)), ("Energy", outline.energy(diagnosis)))
+    return [(title, [sentence(text) for text in texts]) for title, texts in said]
+
+
+def under(load: Load) -> dict[str, Any]:
+    """Return what there is to show of a service under load."""
+    from perfkit.report import load as words
+    from perfkit.report.page import load as charts
+
+    return {
+        "histogram": charts.histogram(load),
+        "splits": charts.splits(load),
+        "curve": charts.curve(load.capacity),
+        "tables": words.tables(load),
+        "sentences": words.sentences(load),
+    }
 
 
 def remarks(diagnosis: Diagnosis) -> list[str]:

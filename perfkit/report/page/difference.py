@@ -34,6 +34,7 @@ class Fall(NamedTuple):
     head: str
     change: str
     direction: str
+    margin: str = ""
 
 
 def draw(difference: Difference, *, top: int | None = None) -> str:
@@ -79,6 +80,7 @@ def waterfall(difference: Difference) -> tuple[list[Fall], int]:
             head=duration(bucket.head_ns),
             change=words.change(bucket.change_ns),
             direction="more" if bucket.change_ns > 0 else "less" if bucket.change_ns < 0 else "",
+            margin=words.margin(bucket),
         )
         for bucket, before, after in zip(moved, edges, edges[1:], strict=False)
     ]

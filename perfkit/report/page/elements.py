@@ -24,6 +24,8 @@ __all__ = ["evidence", "flames", "timelines", "tracks"]
 
 MOST_NAME_CHARACTERS: Final = 400_000
 """All names of a page together; where they would be longer, each is shortened."""
+MOST_MARKS: Final = 2000
+"""Elements of a track that are marked for a finding."""
 MOST_STEPS: Final = 400
 """Steps of which each is drawn; of more, some neighbours are one."""
 
@@ -128,9 +130,17 @@ def evidence(diagnosis: Diagnosis) -> list[dict[str, Any]]:
             "timeline": clean(finding.timeline),
             "causes": list(finding.causes),
             "names": sorted({place[name] for name in named(finding) if name in place}),
+            "marks": marks(picture, index) if picture else [],
         }
-        for finding in diagnosis.advice.findings
+        for index, finding in enumerate(diagnosis.advice.findings)
     ]
+
+
+def marks(picture: Picture, finding: int) -> list[list[Any]]:
+    """Return the elements that prove a finding: places of tracks, each with places of elements; some of very many."""
+    if finding >= len(picture.marks):
+        return []
+    return [[track, found[:: -(-len(found) // MOST_MARKS)].tolist()] for track, found in picture.marks[finding]]
 
 
 def named(finding: Finding) -> Sequence[str]:

@@ -16,7 +16,7 @@ import perfkit
 from perfkit.model.quantity import duration, percent
 from perfkit.report.labels import kind_label
 from perfkit.report.palette import COLOURS, colour
-from perfkit.report.pen import plain
+from perfkit.report.pen import SPACE_IN_QUANTITY, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,9 +132,9 @@ def shorten(text: str, longest: int = LONGEST_NAME) -> str:
 
 def marked(sentence: str) -> Markup:
     """Return a sentence in which names stand between backticks, with these as code."""
-    parts = plain(sentence).split("`")
+    parts = SPACE_IN_QUANTITY.sub("\u00a0", plain(sentence)).split("`")
     if len(parts) % 2 == 0:  # one is not closed
-        return escape(plain(sentence))
+        return escape("`".join(parts))
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
     )

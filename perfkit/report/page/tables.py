@@ -136,8 +136,9 @@ def of_fleet(diagnosis: Diagnosis) -> Iterable[Grid]:
         return
     from perfkit.report import fleet
 
-    yield texts("ranks", "Ranks", fleet.RANK_HEAD, fleet.rank_rows(diagnosis.fleet))
-    yield texts("rank-collectives", "Collectives", fleet.COLLECTIVE_HEAD, fleet.collective_rows(diagnosis.fleet))
+    found = diagnosis.fleet
+    yield texts("ranks", fleet.title(found), fleet.head(found), fleet.rank_rows(found))
+    yield texts("rank-collectives", "Collectives", fleet.COLLECTIVE_HEAD, fleet.collective_rows(found))
 
 
 def of_profiles(diagnosis: Diagnosis) -> Iterable[Grid]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gallery import table
+from benchmarks.gallery import simulated, table
 from benchmarks.gallery.gain import Gain
 from benchmarks.gallery.score import judge, tally
 
@@ -57,6 +57,17 @@ def test_eleven_of_twelve_are_wanted() -> None:
     bad = judge("bad", ["PK101"], document(), document(), gain(0.4))
     assert tally([good] * 11 + [bad])[0].holds
     assert not tally([good] * 10 + [bad] * 2)[0].holds
+
+
+def test_faults_planted_in_the_simulator_are_named_first_and_nothing_is_found_without_them() -> None:
+    scores = simulated.scores(1)
+    assert list(scores) == [fault.name for fault in simulated.FAULTS]
+    for (score,) in scores.values():
+        assert score.first, score.name
+        assert not score.alarms, score.name
+        assert 0.01 < score.gain.share < 1
+    lines = list(table.draw_simulated(scores))
+    assert len(lines) == 2 + len(scores) + 5
 
 
 def test_a_gain_is_the_median_of_the_rounds_and_an_interval_around_it() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import figures
 from benchmarks.gpu.checks import counted
-from benchmarks.gpu.results import merge, shortfalls
+from benchmarks.gpu.results import gains, merge, shortfalls
 from benchmarks.gpu.steps import Place, SkipError, Step, run
 from benchmarks.kernels import table
 from benchmarks.kernels.timing import in_turns, spread
@@ -40,6 +40,22 @@ def cell(forward_gb_s: float, backward_gb_s: float, size: int = 512_000_000) -> 
 def part(steps: dict[str, Any], *, dry_run: bool = False) -> str:
     done = {name: {"state": "done", "result": result, "seconds": 1.0} for name, result in steps.items()}
     return json.dumps({"machine": MACHINE, "dry_run": dry_run, "steps": done})
+
+
+def model(over_eager: float, over_compile: float, chosen: str, **speedups: float) -> dict[str, Any]:
+    candidates: list[dict[str, Any]] = [
+        {"name": name, "alone": {"speedup": speedup}} for name, speedup in speedups.items()
+    ]
+    candidates.append({"name": "wrong", "alone": None})
+    site = {"kind": "rms_norm", "title": "RMSNorm", "chosen": chosen, "candidates": candidates}
+
+    def around(value: float) -> dict[str, float]:
+        return {"median": value, "low": value - 0.01, "high": value + 0.01}
+
+    return {
+        "over_eager": {"perfkit": around(over_eager)}, "over_compile": around(over_compile),
+        "won": {chosen or "left as it was": 4}, "verdicts": {"sites": [site]},
+    }  # fmt: skip
 
 
 def program(name: str, gain: float) -> dict[str, Any]:
@@ -80,7 +96,7 @@ def test_steps_are_kept_and_not_repeated(tmp_path: Path) -> None:
         Step("absent", 1, act("absent", SkipError("not here"))),
         Step("long", 1e6, act("long")),
     ]
-    place = Place(tmp_path, deadline=time.monotonic() + 60)
+    place = Place(tmp_path, deadline=time.monotonic() + 3600)
     for _ in range(2):
         kept = run(1, steps, place, MACHINE)["steps"]
     assert calls == ["good", "bad", "absent", "bad", "absent"]
@@ -105,7 +121,30 @@ def test_parts_become_one_file_that_says_what_fell_short(measured: Path, tmp_pat
     assert short == [
         "speed, rms_norm bfloat16 16384x8192 backward: 50 % of copy bandwidth",
         "gallery, b: the measured gain is outside of the predicted interval",
+        "gallery: 1 of 2 measured gains are inside of the predicted interval",
     ]
+
+
+NONE_WON = "models: none is 1.3 times as fast as eager and no slower than torch.compile"
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (model(1.4, 1.02, "kernel", kernel=1.50, native=1.52), []),
+        (model(1.4, 1.02, "kernel", kernel=1.5, native=1.6), ["models, llama, RMSNorm: kernel is 6% behind native"]),
+        (model(1.4, 1.02, "", compile=1.2), ["models, llama, RMSNorm: what was there is 17% behind compile"]),
+        (model(1.2, 1.02, "kernel", kernel=1.5), [NONE_WON]),
+        (model(1.5, 0.9, "kernel", kernel=1.5), ["models, llama: 0.90 times torch.compile's speed", NONE_WON]),
+    ],
+)
+def test_choices_are_held_to_their_rivals(found: dict[str, Any], expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / "part-3.json").write_text(part({"llama": found}))
+    document = json.loads(merge(tmp_path, tmp_path / "results").read_text())
+    assert list(shortfalls(document)) == expected
+    (line,) = gains(document)
+    assert f"{found['over_eager']['perfkit']['median']:.2f}" in line
+    assert f"sites: {found['verdicts']['sites'][0]['chosen'] or 'left as it was'} 4" in line
 
 
 def test_a_dry_run_is_no_result(tmp_path: Path) -> None:
@@ -166,10 +205,13 @@ def test_failed_tests_are_named(tmp_path: Path) -> None:
 
 def test_the_plan_names_every_step_and_every_program(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from benchmarks.gpu.__main__ import PARTS
+    from benchmarks.gpu.__main__ import PARTS, SECONDS
     from benchmarks.programs import PROGRAMS
     from perfkit_kernels import KERNELS
 
+    assert SECONDS.keys() == PARTS.keys()
+    assert max(SECONDS.values()) < 8 * 60
+    assert sum(SECONDS.values()) < 34 * 60
     names = {number: [step.name for step in part(Place(tmp_path))] for number, part in PARTS.items()}
     assert all(len(set(steps)) == len(steps) and steps for steps in names.values())
     assert [name for name in names[2] if name.startswith("kernel ")] == [f"kernel {spec.name}" for spec in KERNELS]

@@ -30,7 +30,7 @@ def run(*arguments: str | Path, stdin: bytes = b"", **changes: str) -> subproces
         input=stdin,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=300,
         env=environment(**changes),
     )
 

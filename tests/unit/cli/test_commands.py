@@ -48,7 +48,19 @@ def test_a_rule_is_explained_by_code_or_name(wanted: str) -> None:
 
 def test_an_unknown_rule_is_an_error_with_a_hint() -> None:
     assert fail("explain", "PK1O1") == "there is no rule 'PK1O1': did you mean PK101?"
+    assert fail("explain", "pk10") == ("pk10 stands for several rules: PK101, PK102, PK103, PK104, PK105, PK106")
     assert fail("explain", "zzz") == "there is no rule 'zzz': `perfkit rules` lists them"
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("diagnos", "diagnose"), ("whatif", "what-if"), (str(trace()), f"diagnose {trace()}"), ("zzz", "")],
+)
+def test_what_is_no_command_may_be_near_one_or_something_to_read(word: str, meant: str) -> None:
+    done = run(word)
+    assert done.returncode == 2
+    assert (f"Did you mean `perfkit {meant}`?" in done.stderr.decode()) == bool(meant)
+    assert f"No such command '{word}'." in done.stderr.decode()
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -211,3 +212,10 @@ class TestTerminal:
     def test_a_terminal_is_no_trace(self) -> None:
         written = self.on_terminal((24, 80), "diagnose", "-")
         assert written.startswith(b"perfkit: error: standard input is a terminal")
+
+
+def test_the_command_of_a_finding_runs_on_standard_input_too() -> None:
+    found = json.loads(run("diagnose", "-", "--format", "json", stdin=trace().read_bytes()).stdout)["findings"][0]
+    words = shlex.split(found["command"])
+    assert words[:3] == ["perfkit", "what-if", "-"]
+    assert run(*words[1:], stdin=trace().read_bytes()).returncode == 0

@@ -41,6 +41,24 @@ def test_it_is_drawn_on_a_terminal_after_a_second(
     assert "reading [bold]x[/] trace.json" in stream.getvalue()
 
 
+def test_its_stages_begin_anew(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.LateProgress("http://127.0.0.1", unit="requests") as late:
+        told = late.stage("timing")
+        clock[0] += 2
+        told(40, 80)
+        assert late.bar is not None
+        (task,) = late.bar.tasks
+        assert (task.description, task.completed, task.total) == ("timing http://127.0.0.1", 40, 80)
+        told = late.stage("tracing")
+        assert (task.description, task.completed) == ("tracing http://127.0.0.1", 0)
+        told(1, 10)
+        assert (task.completed, task.total) == (1, 10)
+    assert "1 requests" in stream.getvalue()
+
+
 def test_it_is_never_drawn_into_a_file(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)

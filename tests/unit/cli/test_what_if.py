@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from perfkit.model.prediction import Prediction, RemoveSync, ScaleBatch
+from perfkit.report.forecast import facts
 from tests.unit.cli.command_line import fail, run, trace
 
 if TYPE_CHECKING:
@@ -36,13 +38,19 @@ def test_changes_are_made_together() -> None:
     assert both < min(predicted("--overlap", "loader"), predicted("--faster", "aten::*=2"))
 
 
+def test_a_batch_of_other_size_is_compared_for_as_many_items() -> None:
+    whole = Prediction((ScaleBatch(2.0),), "gpu0", (3,), 100, 100, 120, 90, 210, (100,), (100,), (120,), 1.0, ())
+    assert "For as many items as before it takes 40.0 % less, somewhere from 5.0 % more to 55.0 % less." in facts(whole)
+    assert not [fact for fact in facts(whole._replace(what_if=(RemoveSync(),))) if "items" in fact]
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
         ((), "no change is asked for"),
         (("--faster", "aten::mm"), "has no factor"),
         (("--faster", "aten::mm=0"), "has no factor"),
-        (("--faster", "aten::no_such_thing=2"), "nothing to be changed"),
+        (("--faster", "aten::no_such_thing=2"), "give a name in full"),
         (("--remove", "everything"), "nothing that can be removed"),
         (("--defer", "python"), "only sync can be deferred"),
         (("--workers", "2"), "give --overlap loader"),

@@ -100,6 +100,19 @@ def test_several_runs_give_the_interval_instead_of_their_steps() -> None:
     assert found.cause.bucket.name == "compute"
 
 
+def test_several_runs_give_an_interval_to_each_owner_of_time() -> None:
+    found = made.slower()
+    by_name = {bucket.name: bucket for bucket in found.buckets}
+    compute = by_name["compute"]
+    assert compute.interval is not None
+    # Welch by hand: variances of 0.25 and 0.36 ms^2 of three samples each, which makes 3.87 degrees of freedom.
+    width = 3.182 * (0.25 / 3 + 0.36 / 3) ** 0.5 * MS
+    assert compute.interval.high_ns - compute.change_ns == pytest.approx(width, rel=1e-6)
+    assert compute.change_ns - compute.interval.low_ns == pytest.approx(width, rel=1e-6)
+    single = diff([run(with_steps(100, 101, 99))], [run(with_steps(90, 91, 89))])
+    assert all(bucket.interval is None for bucket in single.buckets)
+
+
 def test_the_interval_covers_what_it_promises() -> None:
     numbers = np.random.default_rng(1)
     for sizes, spreads in [((3, 3), (1, 1)), ((2, 5), (1, 4)), ((10, 4), (1, 1)), ((40, 40), (3, 1))]:
@@ -272,7 +285,7 @@ def test_steps_are_aligned_by_name_or_else_by_place() -> None:
 @pytest.mark.parametrize(
     ("base", "head", "said"),
     [
-        (run(), run(), "the interval is that of steps within a run"),
+        (run(), run(), "steps of one run show how steps differ"),
         (run(with_steps(100)), run(with_steps(100)), "a single sample a side"),
         (run(UNNAMED, hardware=()), run(), "BASE does not name its device"),
         (run(), run(with_steps(100, 100)), "the means of 4 steps and of 2 steps"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+
+import pytest
 
 from perfkit.distribute.capacity import processes
 from perfkit.distribute.outcome import Lost
@@ -17,6 +20,13 @@ def halve(number: int) -> int:
         message = f"{number} is odd"
         raise ValueError(message)
     return number // 2
+
+
+@pytest.fixture(params=["loky", "multiprocessing"], autouse=True)
+def _library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take processes from the library of our choice, and where that is not installed."""
+    if request.param == "multiprocessing":
+        monkeypatch.setitem(sys.modules, "loky", None)
 
 
 def test_results_and_failures_each_in_their_place() -> None:

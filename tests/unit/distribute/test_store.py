@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import perfkit
 from perfkit.attribute import summarise_ranks
 from perfkit.distribute.records import from_json, to_json
-from perfkit.distribute.store import Store
+from perfkit.distribute.store import Store, default_folder
 
 TRACES = sorted((Path(__file__).parents[3] / "traces").glob("*.json.gz"))
 
@@ -30,7 +31,7 @@ def test_a_summary_comes_back_as_it_was(path: Path, tmp_path: Path) -> None:
     assert store.read((str(path), 2)) is None
 
 
-@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", b"\x80\x04\x95", os.urandom(500)])
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", b"\x80\x04\x95", bytes(range(256))])
 def test_a_damaged_entry_is_as_good_as_none(damage: bytes, tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write(("key",), (1, 2))
@@ -69,3 +70,13 @@ def test_what_was_not_written_is_refused(text: str) -> None:
 def test_what_is_no_record_is_not_kept() -> None:
     with pytest.raises(TypeError, match="Path is no record"):
         to_json(Path())
+
+
+def test_the_folder_is_in_the_users_cache_with_and_without_platformdirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PERFKIT_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("/cache").absolute()))
+    known = default_folder()
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    assert default_folder() == Path("/cache").absolute() / "perfkit" / "summaries"
+    if sys.platform.startswith("linux"):
+        assert known == default_folder()

@@ -56,6 +56,14 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.fixture(params=["isal", "zlib"])
+def _gzip_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read gzip by the library of our choice, and where that is not installed."""
+    if request.param == "zlib":
+        monkeypatch.setitem(sys.modules, "isal", None)
+
+
+@pytest.mark.usefixtures("_gzip_library")
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_compression_is_told_by_content(compression: str, text: bytes, tmp_path: Path) -> None:
     path = tmp_path / "trace.txt"
@@ -66,6 +74,7 @@ def test_compression_is_told_by_content(compression: str, text: bytes, tmp_path:
     assert trace.path == str(path)
 
 
+@pytest.mark.usefixtures("_gzip_library")
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_truncated_compression_gives_what_there_is(pack: Any, share: float, text: bytes) -> None:
@@ -79,6 +88,7 @@ def test_truncated_compression_gives_what_there_is(pack: Any, share: float, text
     assert 0 < found["truncated_compression"][1] <= len(text)
 
 
+@pytest.mark.usefixtures("_gzip_library")
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
 def test_corrupt_compression_gives_what_comes_before(pack: Any, text: bytes) -> None:
     packed = bytearray(pack(text))
@@ -89,6 +99,7 @@ def test_corrupt_compression_gives_what_comes_before(pack: Any, text: bytes) -> 
     assert 0.3 < len(trace) / ROWS < 0.8
 
 
+@pytest.mark.usefixtures("_gzip_library")
 def test_a_wrong_checksum_is_a_defect(text: bytes) -> None:
     packed = bytearray(gzip.compress(text))
     packed[-6] ^= 1
@@ -97,6 +108,7 @@ def test_a_wrong_checksum_is_a_defect(text: bytes) -> None:
     assert ROWS * 0.99 < len(trace) <= ROWS
 
 
+@pytest.mark.usefixtures("_gzip_library")
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
 @pytest.mark.parametrize("tail", [b"garbage at the end", b"ab"])
 def test_garbage_after_compressed_data(pack: Any, tail: bytes, text: bytes) -> None:
@@ -110,14 +122,14 @@ def test_garbage_after_compressed_data(pack: Any, tail: bytes, text: bytes) -> N
     [
         b"",
         b"\x1f\x8b",
-        gzip.compress(b""),
-        gzip.compress(b"x" * 100)[:9],
+        gzip.compress(b"", mtime=0),
+        gzip.compress(b"x" * 100, mtime=0)[:9],
         zstd.compress(b"")[:6],
         b"\x1f\x8bnot at all gzip, but it begins like it",
         b'{"schemaVersion": 1, "trace',
         b'{"traceEvents": [',
         b'[{"ph": "X", "name": "a',
-        gzip.compress(b'{"traceEvents": [{"ph": "X", "name": "a' * 9)[:-12],
+        gzip.compress(b'{"traceEvents": [{"ph": "X", "name": "a' * 9, mtime=0)[:-12],
     ],
 )
 def test_nothing_to_read(content: bytes, tmp_path: Path) -> None:
@@ -151,11 +163,11 @@ def zip_of_a_checkpoint() -> bytes:
         (b"BZh91AY&SY", "bunzip2"),
         (bytes(5000), "zero bytes"),
         (b"step 1 took 3 ms\n", "text that is not JSON"),
-        (b"\x07\x01\x99\xf0", "not JSON"),
+        (b"\x07\x01\x99\xf0", "text or data of an unknown kind"),
         (b'{"a": 1, "b": [{"ph": "X", "ts": 1}]}', "its keys are 'a', 'b'"),
         (b'{"schema": "1.1.1-chakra.0.0.4", "nodes": []}', "execution trace"),
-        (b"{}", "an empty object"),
-        (b"{not json}", "not JSON"),
+        (b"{}", "an empty JSON object"),
+        (b"{not json}", "an empty JSON object, or something else in braces"),
         (b'{"traceEvents": {}}', "is not a list"),
         (b"[1, 2, 3]", "not trace events"),
         (b'[{"bytes": 1, "path": "x"}]', "not trace events"),
@@ -276,7 +288,7 @@ def test_an_open_pipe_does_not_keep_the_interpreter_alive() -> None:
         process.stdin.write(b"not a trace" + bytes(CHUNK_BYTES - 11))  # as much as is read before the answer
         process.stdin.flush()
         stderr = process.stderr.read()
-        assert process.wait(20) == 1
+        assert process.wait(300) == 1
     assert b"UnknownFormatError" in stderr
     assert b"Fatal" not in stderr
 
@@ -289,7 +301,7 @@ def count_threads() -> int:
 
 
 def wait_for_no_threads() -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while count_threads() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert count_threads() == 0

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
 import perfkit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
 
 torch = pytest.importorskip("torch", reason="profiles what torch does")
 
@@ -56,12 +62,104 @@ def test_each_call_of_a_function_is_recorded_on_its_own(capsys: pytest.CaptureFi
     assert "3 steps of" in said
 
 
-def test_an_exception_goes_through_and_ends_the_recording() -> None:
-    with pytest.raises(ZeroDivisionError), perfkit.profile():
+def test_it_decorates_without_parentheses(capsys: pytest.CaptureFixture[str]) -> None:
+    @perfkit.profile
+    def train(number: int) -> int:
+        steps(number)
+        return number
+
+    assert (train(3), train.__name__) == (3, "train")
+    assert "2 steps of" in capsys.readouterr().err
+
+
+def test_what_is_no_function_is_not_decorated() -> None:
+    with pytest.raises(TypeError, match="options by name"):
+        perfkit.profile("kept.json")  # type: ignore[call-overload]
+
+
+def test_a_generator_is_recorded_while_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    @perfkit.profile
+    def train(number: int) -> Generator[int, str, str]:
+        steps(number)
+        told = yield number
+        steps(1)
+        return told
+
+    running = train(3)
+    assert inspect.isgeneratorfunction(train)
+    assert capsys.readouterr().err == ""
+    assert next(running) == 3
+    with pytest.raises(StopIteration) as ended:
+        running.send("told")
+    assert ended.value.value == "told"
+    assert "3 steps of" in capsys.readouterr().err
+
+
+def test_a_coroutine_is_recorded_while_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    @perfkit.profile()
+    async def train(number: int) -> int:
+        steps(number)
+        await asyncio.sleep(0)
+        steps(1)
+        return number
+
+    assert inspect.iscoroutinefunction(train)
+    assert asyncio.run(train(3)) == 3
+    assert "3 steps of" in capsys.readouterr().err
+
+
+def test_an_asynchronous_generator_is_recorded_while_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    got: list[object] = []
+
+    @perfkit.profile
+    async def train(number: int) -> AsyncGenerator[int, str]:
+        steps(number)
+        try:
+            got.append((yield number))
+            yield 1
+        except KeyError as error:
+            got.append(error.args[0])
+        steps(1)
+        yield 2
+
+    async def use() -> None:
+        running = train(3)
+        got.append(await anext(running))
+        got.append(await running.asend("told"))
+        got.append(await running.athrow(KeyError("thrown")))
+        await running.aclose()
+
+    asyncio.run(use())
+    assert got == [3, "told", 1, "thrown", 2]
+    assert "3 steps of" in capsys.readouterr().err
+
+
+def test_what_was_recorded_before_an_exception_is_diagnosed(capsys: pytest.CaptureFixture[str]) -> None:
+    def train() -> None:
+        steps(5)
         1 / 0  # noqa: B018
+
+    profiled = perfkit.profile()
+    with pytest.raises(ZeroDivisionError), profiled:
+        train()
+    assert profiled.diagnosis is not None
+    assert capsys.readouterr().err == str(profiled)
+    assert "4 steps of" in str(profiled)
+
+
+def test_an_exception_goes_through_though_nothing_can_be_diagnosed(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError) as caught, perfkit.profile(trace=tmp_path / "no" / "kept.json"):
+        1 / 0  # noqa: B018
+    (note,) = caught.value.__notes__
+    assert "kept.json" in note
     with perfkit.profile(show=False) as profiled:
         steps(2)
     assert profiled.diagnosis is not None
+
+
+def test_an_exception_before_anything_ran_goes_through() -> None:
+    with pytest.raises(ZeroDivisionError), perfkit.profile():
+        1 / 0  # noqa: B018
 
 
 def test_two_recordings_at_once_are_refused() -> None:

@@ -13,7 +13,7 @@ import perfkit
 from perfkit.attribute.picture import depict
 from perfkit.report.export import perfetto, pprof, speedscope
 from perfkit.report.labels import kind_label
-from tests.unit.attribute.hand_made import MS, launched, loader, mark, operator, stack, trace
+from tests.unit.attribute.hand_made import LAUNCH, MS, launched, loader, mark, operator, stack, trace
 from tests.unit.cli.command_line import fail, run
 from tests.unit.cli.command_line import trace as sample
 
@@ -58,6 +58,24 @@ def test_perfetto_gets_every_event_and_who_owns_the_time(picture: Picture) -> No
     named = {(event["pid"], event["tid"]) for event in events if event["name"] == "thread_name"}
     assert {(event["pid"], event["tid"]) for event in complete} <= named
     assert all(event["ts"] >= 0 and event["dur"] >= 0 for event in complete)
+
+
+def test_perfetto_gets_shapes_and_an_arrow_for_each_launch() -> None:
+    rows = [operator("aten::mm", 0, 20_000, shapes="[[2, 3], [3, 4]]")]
+    rows += launched(7, (1_000, 5_000), (9_000, 30_000))
+    rows += launched(8, (6_000, 8_000), (30_000, 40_000), name="second")
+    events = json.loads(perfetto.draw(depict(trace(rows), whole=True), "sample"))["traceEvents"]
+    (product,) = [event for event in events if event["name"] == "aten::mm" and event["ph"] == "X"]
+    assert product["args"] == {"Input Dims": "[[2, 3], [3, 4]]"}
+    place = {(event["pid"], event["tid"], event["ts"]): event["name"] for event in events if event["ph"] == "X"}
+    ends = {phase: {e["id"]: e for e in events if e["ph"] == phase} for phase in "sf"}
+    assert ends["s"].keys() == ends["f"].keys()
+    joined = [
+        tuple(place[end["pid"], end["tid"], end["ts"]] for end in (ends["s"][number], ends["f"][number]))
+        for number in sorted(ends["s"])
+    ]
+    assert joined == [(LAUNCH, "gemm"), (LAUNCH, "second")]
+    assert all(end["bp"] == "e" for end in ends["f"].values())
 
 
 def test_speedscope_keeps_to_its_schema_and_to_the_flame_graphs(picture: Picture) -> None:
@@ -119,6 +137,19 @@ def test_the_command_writes_the_file(to: str, tmp_path: Path) -> None:
     done = run("export", sample(), "--to", to, "-o", output)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert len(gzip.decompress(output.read_bytes())) > 1000
+
+
+def test_standard_output_takes_what_is_exported() -> None:
+    assert json.loads(run("export", sample(), "--to", "speedscope", "-o", "-").stdout)["profiles"]
+    assert gzip.decompress(run("export", sample(), "--to", "pprof", "-o", "-").stdout)
+
+
+def test_one_of_several_ranks_has_to_be_named(tmp_path: Path) -> None:
+    for name in ("rank-0.json.gz", "rank-1.json.gz"):
+        (tmp_path / name).write_bytes(sample().read_bytes())
+    asked = ("export", tmp_path, "--to", "speedscope", "-o", "-")
+    assert "say which one, as in --rank 0" in fail(*asked)
+    assert run(*asked, "--rank", "1").returncode == 0
 
 
 def test_what_cannot_be_exported_is_one_line(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from perfkit.pipeline.fleet import assemble
 from perfkit.report import fleet as report
 from perfkit.report import json as json_report
 from perfkit.report import markdown, terminal
+from perfkit.report.page import diagnosis as page
 from perfkit.report.pen import Pen
 from tests.unit.compare.summaries import call, summary
 
@@ -54,6 +55,33 @@ def test_the_late_rank_comes_first_in_its_table() -> None:
     assert all(len(row) == len(report.RANK_HEAD) for row in rows)
     assert all(len(row) == len(report.COLLECTIVE_HEAD) for row in report.collective_rows(found.fleet))
     assert found.advice.verdict.startswith("Rank 1 is late to 5 of 5 collectives")
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_processes_that_are_no_ranks_are_called_what_they_are(alike: bool) -> None:
+    summaries = [
+        summary(None, [], window=(0, 10 * MS), path=f"trace-{number}.json")._replace(process="7" if alike else number)
+        for number in ("4711", "4712")
+    ]
+    fleet = compare(summaries, picture=True)
+    found = assemble(summaries, fleet, "kept")
+    assert (fleet.of, fleet.tracks, report.remarks(fleet)) == ("processes", (), [])
+    names = ["trace-4711.json", "trace-4712.json"] if alike else ["4711", "4712"]
+    assert [row[0] for row in report.rank_rows(fleet)] == names
+    assert all(line.rank is None for line in found.attribution.timelines)
+    assert len({line.id for line in found.attribution.timelines}) == 2
+    texts = [
+        terminal.draw(found, Pen(width=80, colour=False, unicode=True)),
+        markdown.draw(found),
+        page.draw(found),
+        json_report.draw(found),
+    ]
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(texts.pop()))
+    for text in texts:
+        assert "Processes" in text
+        said = text.partition("<script")[0]
+        assert "Rank" not in said
+        assert "rank " not in said
 
 
 def test_remarks_name_who_is_not_there() -> None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 import perfkit
+from perfkit.model.recording import RecordedProcess, Recording
+from perfkit.model.table import Table
 from perfkit.pipeline.diagnose import diagnose
 from perfkit.report.page import diagnosis as page
 from perfkit.report.page import difference as difference_page
@@ -187,3 +190,57 @@ def test_the_waterfall_leads_from_base_to_head(name: str) -> None:
         at = fall.left if fall.direction == "less" else fall.left + fall.width
     assert at == pytest.approx(head.width)
     assert all(fall.left >= 0 and fall.left + fall.width <= 100.001 for fall in (base, *falls, head))
+
+
+def under_load() -> Page:
+    pytest.importorskip("hdrh")
+    from tests.loads import load
+
+    return Page(page.draw(diagnoses.loader_bound()._replace(load=load())))
+
+
+def test_a_load_is_drawn_with_every_request_in_its_histogram() -> None:
+    found = under_load()
+    titles = [text for text in found.texts if re.fullmatch(r".* to .*: [\d,]+ requests?", text)]
+    assert sum(int(re.sub(r"\D", "", text.rpartition(":")[2])) for text in titles) == 400
+    assert {"P50", "P90", "P99", "objective p99=200ms"} <= set(found.texts)
+    circles = [circle["class"] for circle in found.all("circle")]
+    assert circles == ["held", "held", "held", "broke"]
+    assert [
+        box["aria-label"]
+        for box in found.all("svg")
+        if "23.5 %; host preparation 8.8 %" in (box.get("aria-label") or "")
+    ]
+    assert any("capacity: it holds p99=200ms at 40" in text.lower() for text in found.texts)
+    assert "http://127.0.0.1:8000/<script>" in found.texts
+
+
+def test_everything_of_a_load_is_inside_of_its_chart() -> None:
+    found = under_load()
+    places = [(float(c["cx"] or 0), float(c["cy"] or 0)) for c in found.all("circle")]
+    assert all(0 < x < 640 and 0 < y < 190 for x, y in places)
+    assert sorted(places) == places  # by the rate that was asked for
+    assert places[0][1] > places[-1][1]  # later is higher
+
+
+def test_without_the_library_of_histograms_the_rest_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hdrh")
+    from tests.loads import load
+
+    found = load()
+    monkeypatch.setitem(sys.modules, "hdrh.histogram", None)
+    drawn = Page(page.draw(diagnoses.loader_bound()._replace(load=found)))
+    assert "P99" in drawn.texts  # of the table
+    assert not [text for text in drawn.texts if re.fullmatch(r".* to .*: [\d,]+ requests?", text)]
+
+
+def test_it_is_said_how_the_trace_was_recorded() -> None:
+    process = RecordedProcess(
+        1, None, "train <b>.py", "trace.json", 5, 20, "Optimizer.step", "whole", "",
+        (10, 11), (20, 21), (2.0, 1.8, 2.2), {"start": 0.5},
+    )  # fmt: skip
+    recording = Recording("python train.py", 0, Table([process]))
+    found = Page(page.draw(diagnoses.loader_bound()._replace(recording=recording)))
+    assert "How it was recorded" in found.texts
+    assert "train <b>.py" in found.texts
+    assert any("2.00 times as long" in text for text in found.texts)

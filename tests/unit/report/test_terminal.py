@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.cells import cell_len
 
-from perfkit.report import terminal
+from perfkit.model.table import Table
+from perfkit.report import outline, terminal
 from perfkit.report.pen import Pen
 from tests.diagnoses import empty, host_only, hostile, loader_bound, two_devices
 
@@ -61,7 +62,7 @@ def test_everything_is_on_the_smallest_screen() -> None:
         "1 PK103 The data loader works in the training process",
         "2 PK301",
         "3 PK106",
-        "at::native::vectorized_elementwise_kernel",
+        "vectorized_elementwise_kernel<4, ",
         "Escapes that JSON does not have",
         "perfkit explain PK103",
     ):
@@ -103,3 +104,52 @@ def test_an_empty_trace_is_a_short_answer() -> None:
         "",
         "job.pt.trace.json.gz: torch-profiler, 0 events",
     ]
+
+
+def test_a_number_and_its_unit_stand_on_one_line() -> None:
+    text = "it computes 22 % of 3.50 ms at 1.42 TB/s, and in 5 steps of 10 us (1 %), not once in 99 s."
+    for width in range(12, 60):
+        lines = Pen(width, colour=False, unicode=True).wrap(text, width, 99)
+        assert " ".join(lines) == text
+        assert not [line for line in lines if re.match(r"(?:%|[mu]?s|TB/s)(?:\W|$)", line)]
+
+
+def test_a_finding_names_its_place_on_the_smallest_screen() -> None:
+    for line in ("   At `train.py(41): <module>`. ", "   At `net.py(12): forward`. "):
+        assert line in draw(loader_bound(), height=24)
+    assert "At `train.py(41)" not in draw(loader_bound())  # whose evidence has it
+
+
+def test_rows_of_one_name_are_told_apart() -> None:
+    operator = loader_bound().attribution.operators[0]
+    rows = [
+        operator._replace(name="aten::addmm", module=module, where=where)
+        for module, where in (
+            ("Linear", "a/net.py(1): f"),
+            ("nn.Module: Linear", "a/net.py(2): g"),
+            ("", "b.py(3): h"),
+            ("", ""),
+        )
+    ]
+    assert outline.operator_names(rows) == [
+        "aten::addmm in Linear, net.py(1): f",
+        "aten::addmm in Linear, net.py(2): g",
+        "aten::addmm in b.py(3): h",
+        "aten::addmm",
+    ]
+    assert outline.operator_names(rows[:1]) == ["aten::addmm in Linear"]
+
+
+def test_what_held_up_a_thread_is_not_cut_short() -> None:
+    diagnosis = loader_bound()
+    blocked = diagnosis.attribution.blocked[0]._replace(thread="python " * 14)
+    diagnosis = diagnosis._replace(attribution=diagnosis.attribution._replace(blocked=Table([blocked])))
+    assert outline.blocked_sentences(diagnosis)[0] in " ".join(draw(diagnosis).split())
+
+
+def test_all_evidence_is_there_where_there_is_room() -> None:
+    diagnosis = loader_bound()
+    finding = diagnosis.advice.findings[0]
+    finding = finding._replace(evidence=tuple(f"Sentence {number} is here to be read." for number in range(40)))
+    diagnosis = diagnosis._replace(advice=diagnosis.advice._replace(findings=Table([finding])))
+    assert "Sentence 39 is here" in " ".join(draw(diagnosis).split())

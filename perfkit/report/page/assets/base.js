@@ -73,7 +73,7 @@ const REDRAW = [];
     if (now === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = now;
     button.textContent = `Theme: ${now}`;
-    REDRAW.forEach((draw) => draw());
+    for (const draw of REDRAW) draw();
   }
   button.hidden = false;
   button.addEventListener("click", () => {

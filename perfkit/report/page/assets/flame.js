@@ -18,7 +18,7 @@
   function tree(graph) {
     const nodes = graph.name.map((name, index) => ({ name: names[name], own: graph.self[index], children: [] }));
     const top = { name: "all", own: 0, children: [] };
-    graph.parent.forEach((parent, index) => (parent < 0 ? top : nodes[parent]).children.push(nodes[index]));
+    for (const [index, parent] of graph.parent.entries()) (parent < 0 ? top : nodes[parent]).children.push(nodes[index]);
     return d3.hierarchy(top).sum((node) => node.own).sort((a, b) => b.value - a.value);
   }
 
@@ -97,9 +97,9 @@
   }
 
   place.addEventListener("keydown", (event) => {
-    const beside = (step) => current.parent && current.parent.children[current.parent.children.indexOf(current) + step];
+    const beside = (step) => current.parent?.children[current.parent.children.indexOf(current) + step];
     const moves = {
-      ArrowDown: () => current.children && current.children[0], ArrowUp: () => current.parent,
+      ArrowDown: () => current.children?.[0], ArrowUp: () => current.parent,
       ArrowRight: () => beside(1), ArrowLeft: () => beside(-1), Home: () => root,
     };
     if (event.key === "Enter" || event.key === " ") enter(current);

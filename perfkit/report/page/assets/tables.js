@@ -25,7 +25,7 @@
   });
   if (tabs.length) choose(0, false);
 
-  function valueOf(cell) {
+  function amountOf(cell) {
     if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
     const text = cell.textContent.trim();
     return text.toLowerCase();
@@ -33,7 +33,7 @@
 
   function sort(table, column, direction) {
     const body = table.tBodies[0];
-    const keyed = [...body.rows].map((row) => [valueOf(row.cells[column]), row]);
+    const keyed = [...body.rows].map((row) => [amountOf(row.cells[column]), row]);
     keyed.sort(([a], [b]) => {
       const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
       return direction * order;

@@ -2,7 +2,7 @@
 
 const SCENE = (function () {
   const picture = DATA.picture;
-  if (!picture || !picture.tracks.length) return null;
+  if (!picture?.tracks.length) return null;
 
   function spread(value, count) {
     return typeof value === "number" ? new Int32Array(count).fill(value) : Int32Array.from(value);
@@ -24,23 +24,32 @@ const SCENE = (function () {
   const tracks = picture.tracks.map(unpack);
   const lines = new Map(DATA.timelines.map((line) => [line.id, line]));
 
-  /** The rows as they are drawn: a heading for each group, the steps of a timeline, then its tracks. */
+  /** The rows as they are drawn: a heading for each group, the steps of a timeline, then its tracks. Ranks are one group. */
   function groups() {
     const found = new Map();
     for (const track of tracks) {
       const line = lines.get(track.timeline);
-      if (!found.has(track.group)) found.set(track.group, { label: line ? line.label : track.group, tracks: [], line });
+      const label = line && track.role !== "rank" ? line.label : track.group;
+      if (!found.has(track.group)) found.set(track.group, { label, tracks: [], line });
       found.get(track.group).tracks.push(track);
     }
     return [...found.values()];
   }
 
-  /** The places, in order of time, that prove a finding: time owned by its causes, else events of its names. */
-  function placesOf(finding) {
+  /** What proves a finding: the elements that are known to, by track, else owners and names; and all such places. */
+  function evidenceOf(finding) {
+    if (!finding) return { causes: new Set(), names: new Set(), timeline: "", marks: new Map(), places: [] };
+    const marks = new Map(finding.marks.map(([track, some]) => [tracks[track], new Set(some)]));
+    return { causes: new Set(finding.causes), names: new Set(finding.names), timeline: finding.timeline, marks, places: placesOf(finding, marks) };
+  }
+
+  /** The places, in order of time, that prove a finding: time owned by its causes, else marked elements, or its names. */
+  function placesOf(finding, marks) {
     const causes = new Set(finding.causes.map((cause) => picture.kinds.indexOf(cause)));
     const names = new Set(finding.names);
     const owned = [];
     const named = [];
+    const known = [...marks].flatMap(([track, some]) => [...some].map((i) => ({ track, i })));
     for (const track of tracks) {
       if (track.timeline && track.timeline !== finding.timeline) continue;
       for (let i = 0; i < track.count; i++) {
@@ -49,7 +58,7 @@ const SCENE = (function () {
         } else if (names.has(track.name[i])) named.push({ track, i });
       }
     }
-    const places = owned.length ? owned : named;
+    const places = owned.length ? owned : known.length ? known : named;
     return places.sort((a, b) => a.track.start[a.i] - b.track.start[b.i]);
   }
 
@@ -89,5 +98,5 @@ const SCENE = (function () {
     return { title, facts };
   }
 
-  return { picture, tracks, groups: groups(), placesOf, search, kindOf, nameOf, describe };
+  return { picture, tracks, groups: groups(), evidenceOf, search, kindOf, nameOf, describe };
 })();
