@@ -4,10 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_TRACE ?= $(firstword $(sort $(wildcard traces/loader_bound_*.json.gz)))
 FUZZ_SECONDS ?= 600
+# As many workers as there are CPUs; PARALLEL= runs all tests one by one.
+PARALLEL ?= --numprocesses auto --dist loadgroup
 
 # Objects are kept between builds.
 BUILD := build/cmake
 export SKBUILD_BUILD_DIR := $(BUILD)/{wheel_tag}
+
+# Programs are started hundreds of times below: what Python compiles is kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Nothing is built in isolation below, so this pins the build too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
@@ -18,7 +23,7 @@ PIP := $(BIN)/python -m pip --quiet
 COMPILED := CMakeLists.txt $(shell find perfkit -name '*.[ch]pp')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels bench bench-kernels figures gallery wheel fuzz chart-library clean
+.PHONY: help demo test check scripts kernels bench bench-kernels figures gallery wheel fuzz chart-library clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | sort | expand -t 15
@@ -27,14 +32,20 @@ demo: $(VENV)/.perfkit ## set up, then diagnose a sample trace
 	$(BIN)/perfkit diagnose $(DEMO_TRACE)
 
 test: $(VENV)/.perfkit $(VENV)/.dev ## set up, then run the tests
-	TRITON_INTERPRET=1 $(BIN)/pytest tests/kernels/test_numerics.py
-	$(BIN)/pytest
+	TRITON_INTERPRET=1 $(BIN)/pytest $(PARALLEL) $(addprefix tests/kernels/test_,numerics.py generate.py opinfo.py dropout.py large.py optimize.py)
+	$(BIN)/pytest $(PARALLEL) -m 'not alone'
+	$(BIN)/pytest -m alone
 
 check: $(VENV)/.perfkit $(VENV)/.dev ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	PYTHONPATH=kernels $(BIN)/lint-imports --no-cache
+
+scripts: $(VENV)/.perfkit ## lint the scripts of the page, as the one that they become, with Biome from npm
+	$(BIN)/python -c "from perfkit.report.page import diagnosis as page; print(*page.SCRIPTS)" | \
+	  (cd perfkit/report/page/assets && xargs cat) >$(VENV)/page.js
+	npx --yes @biomejs/biome@2.6.8 lint --config-path=.ci --error-on-warnings $(VENV)/page.js
 
 kernels: $(VENV)/.perfkit $(VENV)/.dev ## compile every kernel for every architecture
 	$(BIN)/python -m perfkit_kernels
