@@ -6,6 +6,8 @@ DEMO_TRACE ?= $(firstword $(sort $(wildcard traces/loader_bound_*.json.gz)))
 FUZZ_SECONDS ?= 600
 # As many workers as there are CPUs; PARALLEL= runs all tests one by one.
 PARALLEL ?= --numprocesses auto --dist loadgroup
+# The longest test takes half a minute: one that waits for what never comes fails, and the others go on.
+PYTEST := $(BIN)/pytest --timeout 600
 
 # Objects are kept between builds.
 BUILD := build/cmake
@@ -32,9 +34,9 @@ demo: $(VENV)/.perfkit ## set up, then diagnose a sample trace
 	$(BIN)/perfkit diagnose $(DEMO_TRACE)
 
 test: $(VENV)/.perfkit $(VENV)/.dev ## set up, then run the tests
-	TRITON_INTERPRET=1 $(BIN)/pytest $(PARALLEL) $(addprefix tests/kernels/test_,numerics.py generate.py opinfo.py dropout.py large.py optimize.py)
-	$(BIN)/pytest $(PARALLEL) -m 'not alone'
-	$(BIN)/pytest -m alone
+	TRITON_INTERPRET=1 $(PYTEST) $(PARALLEL) $(addprefix tests/kernels/test_,numerics.py generate.py opinfo.py dropout.py large.py optimize.py)
+	$(PYTEST) $(PARALLEL) -m 'not alone'
+	$(PYTEST) -m alone
 
 check: $(VENV)/.perfkit $(VENV)/.dev ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .

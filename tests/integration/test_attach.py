@@ -61,6 +61,18 @@ def wait_until(holds: Callable[[], object]) -> None:
 
 
 @contextmanager
+def killed_at_last(
+    command: list[str], env: dict[str, str] | None = None
+) -> Generator[subprocess.Popen[str], None, None]:
+    """Run a command, and end it however the test does."""
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
 def running(*before: str, more: tuple[object, ...] = (), times: int = 1) -> Generator[tuple[int, ...], None, None]:
     """Run the program, once or several times beside itself, and give the process ids once they train."""
     command = [*before, sys.executable, str(PROGRAM), str(MANY_STEPS), "--say", *map(str, more)]
@@ -185,14 +197,12 @@ def test_a_process_that_never_asks_is_refused(tmp_path: Path, monkeypatch: pytes
     from perfkit.errors import UsageError
     from perfkit.record.plan import Plan
 
-    silent = subprocess.Popen(["sleep", "60"], env={"KINETO_USE_DAEMON": "1"})
     monkeypatch.setattr(attach_to, "ASKS_WITHIN_S", 0.2)
-    try:
-        with pytest.raises(UsageError, match="did not ask within"):
-            attach_to.attach([silent.pid], Plan(duration_s=1.0), tmp_path / "out", by_steps=False)
-    finally:
-        silent.kill()
-        silent.wait()
+    with (
+        killed_at_last(["sleep", "60"], env={"KINETO_USE_DAEMON": "1"}) as silent,
+        pytest.raises(UsageError, match="did not ask within"),
+    ):
+        attach_to.attach([silent.pid], Plan(duration_s=1.0), tmp_path / "out", by_steps=False)
     assert not (tmp_path / "out").exists()
 
 
@@ -217,9 +227,8 @@ def test_stacks_that_may_not_be_read_are_refused_with_the_remedy(said: str) -> N
 
 
 def test_a_program_that_is_no_python_is_refused(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "60"]) as other:
+    with killed_at_last(["sleep", "60"]) as other:
         said = refusal(tmp_path / "out", "--pid", other.pid, "--duration", "1s")
-        other.kill()
     assert said.startswith((f"py-spy cannot read process {other.pid}: ", "process"))
 
 
@@ -309,7 +318,7 @@ def test_a_program_that_ends_meanwhile_ends_well(tmp_path: Path) -> None:
         "while not pathlib.Path(sys.argv[1]).exists(): m(torch.ones(4, 8)).sum().backward(); o.step()\n"
     )
     command = [*PERFKIT, "run", "--", sys.executable, "-c", code, str(tmp_path / "end")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+    with killed_at_last(command) as program:
         attached = start(tmp_path / "out", "--pid", program.pid, "--duration", "60s")
         wait_until(lambda: list((tmp_path / "out").glob("trace_*.tmp")))
         (tmp_path / "end").touch()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,6 +27,9 @@ OFTEN: Final = (b"KINETO_CONFIG=", b"/record/inject/kineto.conf")
 OFTEN_S: Final = 1
 SELDOM_S: Final = 5
 """So often a process asks its daemon of itself; half as often if nobody answered."""
+STARTS_WITHIN_S: Final = 30.0
+BECOMES_WITHIN_S: Final = 0.5
+POLL_S: Final = 0.05
 
 
 class Target(NamedTuple):
@@ -84,7 +89,7 @@ def look_at(pid: int) -> Target:
         raise UsageError(message)
     try:
         user = place.stat().st_uid
-        program = read(place / "cmdline")
+        program = program_of(place)
     except FileNotFoundError as error:
         raise UsageError(gone(pid)) from error
     if os.geteuid() not in {0, user}:
@@ -119,6 +124,27 @@ def look_at(pid: int) -> Target:
     every_s = (OFTEN_S if often else SELDOM_S) if asks else 0
     uses_gpu = any(library in mapped for library in ("libcuda.so", "libamdhip64", "libze_loader"))
     return Target(pid, program[:500], user, every_s, "libtorch" in mapped, uses_gpu)
+
+
+def program_of(place: Path) -> str:
+    """Return the command line of a process, once it has one: `perfkit run` becomes its program under its own id.
+
+    Raises:
+        FileNotFoundError: The process is gone.
+    """
+    begun = time.monotonic()
+    while time.monotonic() < begun + patience((place / "cmdline").read_bytes()):
+        time.sleep(POLL_S)
+    return read(place / "cmdline")
+
+
+def patience(line: bytes) -> float:
+    """Return how long (s) a process with such a command line may yet take to become another program."""
+    if not line:  # it is about to be there, or dead
+        return BECOMES_WITHIN_S
+    words = line.split(b"\0")
+    starts = any(name.endswith((b"perfkit", b"perfkit.cli")) and verb == b"run" for name, verb in pairwise(words))
+    return STARTS_WITHIN_S if starts else 0.0
 
 
 def signal_name(number: int) -> str:

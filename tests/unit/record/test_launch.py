@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,8 +21,18 @@ def test_a_ready_program_asks_every_second_unless_its_profiler_has_settings_of_i
     if not own:
         assert "INTERVAL_SECS = 1\n" in Path(variables["KINETO_CONFIG"]).read_text("utf-8")
     with subprocess.Popen(["sleep", "60"], env=variables) as process:
-        while not Path(f"/proc/{process.pid}/environ").read_bytes():
-            time.sleep(0.01)  # the process is there before its variables are
-        found = look_at(process.pid)
-        process.kill()
+        try:
+            found = look_at(process.pid)
+        finally:
+            process.kill()
     assert (found.asks_every_s, found.uses_torch) == (every_s, False)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+def test_a_program_that_is_just_being_started_is_waited_for() -> None:
+    with subprocess.Popen([sys.executable, "-m", "perfkit.cli", "run", "--", "sleep", "60"]) as process:
+        try:
+            found = look_at(process.pid)
+        finally:
+            process.kill()
+    assert (found.program, found.asks_daemon) == ("sleep 60", True)
