@@ -109,6 +109,11 @@ class Seen(NamedTuple):
         queue = [quantile_of(some, quantile, UNKNOWN_QUEUE_NS, HARDLY_ANY) for some in self.queue]
         return Delays(np.array(latency)[self.kind], np.array(queue)[self.kind])
 
+    def mean_pauses(self, most: int) -> Ints:
+        """Return the mean pause of a queue, were none longer than ``most``."""
+        means = [np.minimum(some, most).mean() if len(some) else most for some in with_others(self.queue)]
+        return np.array(means, np.int64)[self.kind]
+
     def draws(self, nodes: int) -> Draws:
         """Return tables for a graph of so many nodes."""
         lanes = min(LANES, max(FEWEST_LANES, NODES // max(nodes, 1)))

@@ -40,6 +40,9 @@ __all__ = ["capture_graph", "fuse_kernels", "overlap_collectives", "overlap_copi
 GRAPH_LAUNCH_NS: Final = {SWIFT: 3_500, USUAL: 50_000, SLOW: 100_000}
 """To launch a graph, and to copy the inputs of a step into its place: at least what CUDA.jl's manual measures of 80
 kernels (https://cuda.juliagpu.org/dev/usage/graphs/)."""
+GRAPH_PAUSE_NS: Final = 1_000
+"""Between two activities of a graph, at most: in a chain of empty kernels each takes 0.58 us, start and end included
+(https://github.com/ahrefs/ocannl/issues/488), in one of small kernels 0.87 us (CUDA.jl's manual, 80 in 70 us)."""
 FIXED_NS: Final = 2_000
 """What a kernel takes that has nothing to do, about: that does not grow with the batch."""
 
@@ -206,7 +209,7 @@ def launching(subject: Subject, dropped: Mask, *, whole_operators: bool) -> Span
 
 
 def capture_graph(subject: Subject, run: Run, change: CaptureGraph, assumed: int) -> int:
-    """Launch a step's kernels at once: the host time of it goes, and no delay between them is longer than usual."""
+    """Launch a step's kernels at once: the host time of it goes, and pauses between them are those of a graph."""
     graph = subject.graph
     program, parts = graph.program, graph.parts
     activities = program.activities
@@ -226,11 +229,14 @@ def capture_graph(subject: Subject, run: Run, change: CaptureGraph, assumed: int
         chosen &= subject.launched_inside(spans)
         captured &= subject.launched_inside(spans)
         subject.scale_host(run, spans, 0)
-    swift = parts.seen.delays(QUANTILE[SWIFT])
-    for kind, delay in (("launch", swift.latency), ("queue", swift.queue), ("event", swift.queue)):
+    delays = parts.seen.delays(QUANTILE[assumed])
+    pauses = parts.seen.mean_pauses(GRAPH_PAUSE_NS) if assumed == USUAL else np.minimum(delays.queue, GRAPH_PAUSE_NS)
+    captured &= ~in_graphs(activities)  # what a graph launches already keeps its pauses
+    for kind, delay in (("launch", delays.latency), ("queue", pauses), ("event", pauses)):
         target = graph.edges[kind].target - parts.host.nodes
         some = captured[target] & (run.lags[kind] != NO_EDGE)
-        run.lags[kind][some] = np.minimum(run.lags[kind][some], delay[target[some]])
+        shown = (run.tables[kind] < 0) & (kind != "launch")
+        run.lags[kind][some] = np.minimum(run.lags[kind], np.where(shown, GRAPH_PAUSE_NS, delay[target]))[some]
         run.tables[kind][some] = -1
     first = np.full(int(subject.step_of.max(initial=-1)) + 1, len(program.calls.row), np.int64)
     np.minimum.at(first, subject.step_of[chosen], activities.call[chosen])
@@ -238,6 +244,13 @@ def capture_graph(subject: Subject, run: Run, change: CaptureGraph, assumed: int
     chain = subject.chain_of[parts.host.call_end[first]]
     run.lags["chain"][chain[chain >= 0]] += GRAPH_LAUNCH_NS[assumed]
     return int(chosen.sum())
+
+
+def in_graphs(activities: Activities) -> Mask:
+    """Mark what a graph has launched: many activities by one call."""
+    linked = activities.call >= 0
+    count = np.bincount(activities.call[linked], minlength=1)
+    return linked & (count[np.maximum(activities.call, 0)] > 1)
 
 
 def within_steps(subject: Subject, chosen: Mask) -> Spans:

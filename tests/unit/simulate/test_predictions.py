@@ -58,13 +58,13 @@ def tried_longer(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
 def test_what_is_predicted_is_what_happens(tried: dict[str, list[Outcome]], kind: str) -> None:
     mistakes = [one.error for one in tried[kind]]
     assert len(mistakes) > PROGRAMS / 4
-    assert statistics.median(mistakes) < (0.04 if kind == LAUNCHED else 0.005)
-    assert sum(mistake <= 0.05 for mistake in mistakes) >= (0.6 if kind == LAUNCHED else 0.85) * len(mistakes) - 1
+    assert statistics.median(mistakes) < (0.02 if kind == LAUNCHED else 0.005)
+    assert sum(mistake <= 0.05 for mistake in mistakes) >= (0.75 if kind == LAUNCHED else 0.85) * len(mistakes) - 1
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_the_interval_holds_what_happens(tried: dict[str, list[Outcome]], kind: str) -> None:
-    assert sum(one.held for one in tried[kind]) >= (0.7 if kind == LAUNCHED else 0.8) * len(tried[kind]) - 1
+    assert sum(one.held for one in tried[kind]) >= (0.9 if kind == LAUNCHED else 0.8) * len(tried[kind]) - 1
 
 
 def test_nearly_all_predictions_are_near_and_nearly_all_intervals_hold(tried: dict[str, list[Outcome]]) -> None:
@@ -102,7 +102,8 @@ def test_intervals_are_as_wide_as_they_have_to_be(tried: dict[str, list[Outcome]
         pytest.param(3090, 1, "operator faster", id="work of unknown threads has no events"),
         pytest.param(19, 1, "loader overlapped", id="and waited for no longer once that comes later"),
         pytest.param(83, 1, "loader faster", id="the first of a stream comes to be behind others"),
-        pytest.param(35, 4, "graph captured", id="a graph on several devices"),
+        pytest.param(52, 4, "graph captured", id="a graph on several devices"),
+        pytest.param(12008, 10, "graph captured", id="a graph that is there already keeps its pauses"),
         pytest.param(6076, 4, "sync removed", id="a device waits for no other by chance"),
     ],
 )
