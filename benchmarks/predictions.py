@@ -21,6 +21,7 @@ import numpy as np
 
 from tests import simulator
 from tests.simulator.what_ifs import KINDS, PLAIN, Outcome, is_plain, outcomes
+from tests.simulator.without import DRAWN, GRANTED, Hidden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.predictions", description=str(__doc__).split("\n")[2])
     parser.add_argument("--seeds", default="0:200", help="of the random programs, FIRST:END (default 0:200)")
     parser.add_argument("--scale", type=int, default=1, help="how much longer steps are, and how many more (default 1)")
+    parser.add_argument(
+        "--granted", action="store_true", help="what no trace shows is as predictions take it for granted, not drawn"
+    )
     parser.add_argument("--kinds", default="", help="kinds of change, separated by commas; default all")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--misses", action="store_true", help="name the predictions that are off")
@@ -47,8 +51,10 @@ def main() -> None:
     if not re.fullmatch(r"\d+:\d+", given.seeds) or not set(kinds) <= set(known):
         parser.error(f"seeds are FIRST:END, and kinds some of {', '.join(known)}")
     first, end = map(int, given.seeds.split(":"))
+    hidden = GRANTED if given.granted else DRAWN
+    tasks = [(seed, given.scale, kinds, hidden) for seed in range(first, end)]
     with multiprocessing.Pool(given.jobs) as pool:
-        found = list(itertools.chain(*pool.imap(of_seed, [(seed, given.scale, kinds) for seed in range(first, end)])))
+        found = list(itertools.chain(*pool.imap(of_seed, tasks)))
     if not found:
         parser.error("nothing can be predicted of these programs: take more seeds")
     print("\n".join(table(found)))
@@ -58,12 +64,13 @@ def main() -> None:
         given.output.write_text(json.dumps([one._asdict() for one in found]))
 
 
-def of_seed(task: tuple[int, int, Sequence[str]]) -> list[Outcome]:
+def of_seed(task: tuple[int, int, Sequence[str], Hidden]) -> list[Outcome]:
     """Predict what applies to the program of a seed."""
-    seed, scale, kinds = task
+    seed, scale, kinds, hidden = task
     plain = is_plain(simulator.random_program(seed, scale))
+    some = [kind for kind in kinds if kind in KINDS or plain]
     with tempfile.TemporaryDirectory() as folder:
-        return outcomes(seed, [kind for kind in kinds if kind in KINDS or plain], Path(folder) / "trace.json", scale)
+        return outcomes(seed, some, Path(folder) / "trace.json", scale, hidden)
 
 
 def table(found: Sequence[Outcome]) -> list[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.simulator import Workload
+    from tests.simulator.without import Hidden
 
 FIXED_NS: Final = 2_000
 """What a kernel takes whatever the batch."""
@@ -29,7 +30,7 @@ class Kind(NamedTuple):
     """A change, and the program with it made; both may depend on the seed of the program."""
 
     change: Callable[[int], what.WhatIf]
-    made: Callable[[Workload, int], Workload]
+    made: Callable[[Workload, int, Hidden], Workload]
 
 
 class Outcome(NamedTuple):
@@ -64,39 +65,39 @@ class Outcome(NamedTuple):
 
 def removed(cause: str) -> Kind:
     """The host time of a cause removed."""
-    return Kind(lambda _: what.RemoveHostTime(cause), lambda program, _: without.without_host_time(program, cause))
+    return Kind(lambda _: what.RemoveHostTime(cause), lambda program, *_: without.without_host_time(program, cause))
 
 
 KINDS: Final[Mapping[str, Kind]] = {
     "loader overlapped": Kind(lambda _: what.OverlapLoader(), without.overlapped_loader),
     "workers too few": Kind(lambda _: what.OverlapLoader(1), without.few_workers),
     "graph captured": Kind(lambda _: what.CaptureGraph(), without.captured),
-    "loader faster": Kind(lambda _: what.SpeedUpLoader(3), lambda program, _: without.faster_loader(program, 3)),
-    "sync removed": Kind(lambda _: what.RemoveSync(), lambda program, _: without.without_syncs(program)),
-    "copies overlapped": Kind(lambda _: what.OverlapCopies(), lambda program, _: without.overlapped_copies(program)),
+    "loader faster": Kind(lambda _: what.SpeedUpLoader(3), lambda program, *_: without.faster_loader(program, 3)),
+    "sync removed": Kind(lambda _: what.RemoveSync(), lambda program, *_: without.without_syncs(program)),
+    "copies overlapped": Kind(lambda _: what.OverlapCopies(), lambda program, *_: without.overlapped_copies(program)),
     "collectives overlapped": Kind(
-        lambda _: what.OverlapCollectives(), lambda program, _: without.overlapped_collectives(program)
+        lambda _: what.OverlapCollectives(), lambda program, *_: without.overlapped_collectives(program)
     ),
     "kernel faster": Kind(
         lambda seed: what.SpeedUp(Which(names=(KERNELS[seed % 4],)), 3),
-        lambda program, seed: without.faster_kernel(program, KERNELS[seed % 4], 3),
+        lambda program, seed, _: without.faster_kernel(program, KERNELS[seed % 4], 3),
     ),
     "operator faster": Kind(
         lambda seed: what.SpeedUp(Which(names=(NAMES[seed % 6],)), 2.5),
-        lambda program, seed: without.faster_operator(program, NAMES[seed % 6], 2.5),
+        lambda program, seed, _: without.faster_operator(program, NAMES[seed % 6], 2.5),
     ),
-    "batch doubled": Kind(lambda _: what.ScaleBatch(2), lambda program, _: without.larger_batch(program, 2, FIXED_NS)),
+    "batch doubled": Kind(lambda _: what.ScaleBatch(2), lambda program, *_: without.larger_batch(program, 2, FIXED_NS)),
 } | {f"{cause} removed": removed(cause) for cause in ("allocation", "compilation", "operator_dispatch", "python")}
 
 
 # Where a process has no graphs, whose kernels could be fused as well, and streams are those of one process.
 PLAIN: Final[Mapping[str, Kind]] = {
     "kernels fused": Kind(
-        lambda _: what.FuseKernels(Which(names=KERNELS[1:3])), lambda program, _: without.fused(program, KERNELS[1:3])
+        lambda _: what.FuseKernels(Which(names=KERNELS[1:3])), lambda program, *_: without.fused(program, KERNELS[1:3])
     ),
     "sync deferred": Kind(
         lambda _: what.RemoveSync(Which(names=("*StreamSynchronize",)), deferred=True),
-        lambda program, _: without.deferred_syncs(program),
+        lambda program, *_: without.deferred_syncs(program),
     ),
 }
 
@@ -106,15 +107,17 @@ def is_plain(program: Workload) -> bool:
     return len(program.processes) == 1 and "GraphLaunch" not in repr(program)
 
 
-def outcomes(seed: int, kinds: Sequence[str], path: Path, scale: int = 1) -> list[Outcome]:
+def outcomes(
+    seed: int, kinds: Sequence[str], path: Path, scale: int = 1, hidden: Hidden = without.DRAWN
+) -> list[Outcome]:
     """Predict changes of a random program from its trace, which is written to ``path``, and make them."""
-    program = without.with_workers(simulator.random_program(seed, scale), seed)
+    program = without.with_workers(simulator.random_program(seed, scale), seed, hidden)
     simulator.write(simulator.record(program), path)
     examined = examine(perfkit.load(path))
     replay, found = simulation(examined), []
     for kind in kinds:
         change, made = KINDS[kind] if kind in KINDS else PLAIN[kind]
-        again = simulator.record(made(program, seed))
+        again = simulator.record(made(program, seed, hidden))
         for line in examined.attribution.timelines:
             window = "steps" if line.window_kind == "steps" else "device-span"
             truth = {t.device: t.window_ns for t in simulator.timelines(again, window)}.get(line.device)

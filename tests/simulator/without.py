@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.simulator import actions as do
 from tests.simulator.host import MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+Range = tuple[int, int]
+
+
+class Hidden(NamedTuple):
+    """What no recording shows of a program with a fault removed, each within a range."""
+
+    launching_ns: Range
+    """To launch a step as a graph."""
+    taking_ns: Range
+    """To take a batch from workers, where none loaded before."""
+    seen_taking_ns: Range
+    """The same where workers load: what is more than 0.1 ms looks like a wait for the worker."""
+    making_percent: Range
+    """What a worker needs for one batch, of what it needs for most: only batches that were waited for show it."""
+
+
+DRAWN = Hidden((8_000, 100_000), (20_000, 200_000), (10_000, 150_000), (50, 200))
+GRANTED = Hidden((50_000, 50_000), (100_000, 100_000), (10_000, 100_000), (100, 100))
+"""As predictions take it for granted, and say."""
 
 Edit = "Callable[[do.Action, tuple[do.Action, ...]], Sequence[do.Action] | None]"
 
@@ -52,28 +72,28 @@ def edited(workload: do.Workload, edit: Callable[..., Sequence[do.Action] | None
     )
 
 
-def with_workers(workload: do.Workload, seed: int) -> do.Workload:
+def with_workers(workload: do.Workload, seed: int, hidden: Hidden = DRAWN) -> do.Workload:
     """What loads with workers waits for them, and not for a time that is the same whenever it asks."""
     chooser = random.Random(seed)
-    made_ns, taking_ns = chooser.choice((50_000, 400_000, 3_000_000)), chooser.randint(10_000, 150_000)
+    made_ns, taking_ns = chooser.choice((50_000, 400_000, 3_000_000)), chooser.randint(*hidden.seen_taking_ns)
 
     def edit(action: do.Action, _: object) -> list[do.Action] | None:
         if isinstance(action, do.Loader) and action.workers:
-            ns = chooser.randint(made_ns // 2, made_ns * 2)
+            ns = made_ns * chooser.randint(*hidden.making_percent) // 100
             return [do.Loader([do.Batch(ns), do.Work(taking_ns)], action.workers)]
         return None
 
     return edited(workload, edit)
 
 
-def overlapped_loader(workload: do.Workload, seed: int) -> do.Workload:
+def overlapped_loader(workload: do.Workload, seed: int, hidden: Hidden = DRAWN) -> do.Workload:
     """Workers have every batch ready; to take one takes a while: what it took, where workers load already."""
     chooser = random.Random(seed)
 
     def edit(action: do.Action, _: object) -> list[do.Action] | None:
         if not isinstance(action, do.Loader):
             return None
-        taking_ns = chooser.randint(20_000, 200_000)
+        taking_ns = chooser.randint(*hidden.taking_ns)
         if action.workers:
             return [do.Loader([one for one in action.children if not isinstance(one, do.Batch)], action.workers)]
         return [do.Loader([do.Work(min(taking_ns, host_ns(action)))], 2)]
@@ -81,41 +101,44 @@ def overlapped_loader(workload: do.Workload, seed: int) -> do.Workload:
     return edited(workload, edit)
 
 
-def few_workers(workload: do.Workload, seed: int) -> do.Workload:
+def few_workers(workload: do.Workload, seed: int, hidden: Hidden = DRAWN) -> do.Workload:
     """One worker loads what the program loaded itself, a batch after the other."""
     chooser = random.Random(seed)
 
     def edit(action: do.Action, _: object) -> list[do.Action] | None:
         if not isinstance(action, do.Loader) or action.workers:
             return None
-        taking_ns, made_ns = chooser.randint(20_000, 200_000), host_ns(action)
+        taking_ns, made_ns = chooser.randint(*hidden.taking_ns), host_ns(action)
         return [do.Loader([do.Batch(made_ns), do.Work(min(taking_ns, made_ns))], 1)]
 
     return edited(workload, edit)
 
 
-def captured(workload: do.Workload, seed: int) -> do.Workload:
+def captured(workload: do.Workload, seed: int, hidden: Hidden = DRAWN) -> do.Workload:
     """From the first to the last launch of a step the host does nothing but wait; to launch all at once takes a while.
 
     The first of several steps is as it was. Without steps, all that there is is captured at once.
     """
     chooser = random.Random(seed)
 
+    def launching_ns() -> int:
+        return chooser.randint(*hidden.launching_ns)
+
     def of_process(process: do.Process) -> do.Process:
         alone = dataclasses.replace(process, beside={})
         if not workload.marks:
-            return dataclasses.replace(launched_at_once(workload, alone, chooser), beside=process.beside)
+            return dataclasses.replace(launched_at_once(workload, alone, launching_ns), beside=process.beside)
         kept = 1 if len(process.steps) > 1 else 0
         steps = list(process.steps[:kept])
         for step in process.steps[kept:]:
             one = dataclasses.replace(alone, steps=[step], before=(), after=())
-            steps += launched_at_once(workload, one, chooser).steps
+            steps += launched_at_once(workload, one, launching_ns).steps
         return dataclasses.replace(process, steps=steps)
 
     return dataclasses.replace(workload, processes=[of_process(process) for process in workload.processes])
 
 
-def launched_at_once(workload: do.Workload, process: do.Process, chooser: random.Random) -> do.Process:
+def launched_at_once(workload: do.Workload, process: do.Process, launching_ns: Callable[[], int]) -> do.Process:
     """A process that does nothing else between its first and its last launch."""
     count = sum(1 for actions in (process.before, *process.steps, process.after) for _ in launched(actions))
     place = 0
@@ -124,7 +147,7 @@ def launched_at_once(workload: do.Workload, process: do.Process, chooser: random
         nonlocal place
         if isinstance(action, (do.Launch, do.GraphLaunch, do.Memset)):
             place += 1
-            call_ns = chooser.randint(8_000, 100_000) if place == 1 else 0
+            call_ns = launching_ns() if place == 1 else 0
             if isinstance(action, do.Launch):
                 queue_ns, latency_ns = min(action.queue_ns, 1_000), max(action.latency_ns, 0)
                 action = dataclasses.replace(action, queue_ns=queue_ns, latency_ns=latency_ns, module_ns=0)
