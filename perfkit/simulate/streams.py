@@ -278,8 +278,26 @@ def links_of_times(program: Program, streams: Streams, usual: Delays) -> tuple[I
     fits &= (activities.call[first] >= 0) & (activities.call[first] < activities.call[second])
     fits &= activities.start[second] - activities.end[first] <= NEAR_NS
     # A stream waits for another device only if told to since its last launch; for its own, any default stream does.
-    asked = np.append(-1, np.flatnonzero(program.awaits_event))
-    last = asked[np.searchsorted(asked, activities.call[second]) - 1]
     since = np.where(before[second] >= 0, activities.call[before[second]], -1)
-    fits &= (activities.device[first] == activities.device[second]) | (last > since)
+    fits &= (activities.device[first] == activities.device[second]) | (last_told(program, second) > since)
     return first[fits], second[fits]
+
+
+def last_told(program: Program, second: Ints) -> Ints:
+    """Return the last call, before activities were launched, by which their thread had a stream wait, or -1.
+
+    The stream is one of their device: that of what the thread launched next.
+    """
+    activities, thread = program.activities, program.calls.thread
+    launched = np.flatnonzero(activities.call >= 0)
+    order = launched[np.argsort(activities.call[launched], kind="stable")]
+    asked = np.flatnonzero(program.awaits_event)
+    meant = next_launch(program, order, asked)
+    found = np.full(len(second), -1, np.int64)
+    for device in distinct(activities.device[second]).tolist():
+        of_device = asked[(meant >= 0) & (activities.device[meant] == device)]
+        for own in distinct(thread[of_device]).tolist():
+            mine = np.append(-1, of_device[thread[of_device] == own])
+            some = np.flatnonzero((activities.device[second] == device) & (thread[activities.call[second]] == own))
+            found[some] = mine[np.searchsorted(mine, activities.call[second[some]]) - 1]
+    return found

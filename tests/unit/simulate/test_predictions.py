@@ -14,6 +14,7 @@ import pytest
 
 from tests import simulator
 from tests.simulator.what_ifs import KINDS, PLAIN, Outcome, is_plain, outcomes
+from tests.simulator.without import GRANTED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,8 @@ pytestmark = pytest.mark.xdist_group("predictions")  # one worker: they read wha
 
 PROGRAMS = 40
 LONG_PROGRAMS = 6
+REAL_PROGRAMS, AS_LONG_AS_REAL = 4, 10
+"""Of programs whose windows are as long as those of real recordings, how many, and how many times longer."""
 TOGETHER = 4
 """Kinds of change tried on each program."""
 LONGER = 4
@@ -85,6 +88,13 @@ def test_in_longer_windows_few_are_rough_and_hardly_any_is_off(tried_longer: lis
     assert sum(one.error <= 0.05 for one in tried_longer) >= 0.98 * len(tried_longer)
 
 
+def test_as_long_as_real_ones_and_with_what_is_taken_for_granted_each_is_near(tmp_path: Path) -> None:
+    for seed in range(REAL_PROGRAMS):
+        found = outcomes(seed, sorted(KINDS), tmp_path / "trace.json", AS_LONG_AS_REAL, GRANTED)
+        assert [one for one in found if one.error > 0.05] == []
+        assert sum(one.measured_ns for one in found) > 50e6 * len(found)
+
+
 def test_intervals_are_as_wide_as_they_have_to_be(tried: dict[str, list[Outcome]]) -> None:
     widths = sorted(one.width for kind, some in tried.items() for one in some if kind != LAUNCHED)
     assert statistics.median(widths) < 0.01
@@ -105,6 +115,8 @@ def test_intervals_are_as_wide_as_they_have_to_be(tried: dict[str, list[Outcome]
         pytest.param(52, 4, "graph captured", id="a graph on several devices"),
         pytest.param(12008, 10, "graph captured", id="a graph that is there already keeps its pauses"),
         pytest.param(6076, 4, "sync removed", id="a device waits for no other by chance"),
+        pytest.param(15082, 4, "sync removed", id="nor because another thread told a stream to wait"),
+        pytest.param(15153, 4, "sync removed", id="nor because a stream of a third device was told to"),
     ],
 )
 def test_what_was_mistaken_once(tmp_path: Path, seed: int, scale: int, kind: str) -> None:
