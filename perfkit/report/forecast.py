@@ -25,7 +25,8 @@ SCHEMA: Final = "perfkit.what-if/1"
 MOST_LINES: Final = 6
 BUCKETS: Final = 4
 ALWAYS: Final = (
-    "Everything else stays as recorded: the length of each kernel and copy, host work, the order of launches.",
+    "Everything else stays as recorded: the length of each kernel and copy, host work, the order of launches; workers "
+    "need for a batch what they did where one was waited for.",
     "Delays between launch and start that the trace does not show are its median ones; the interval has its shortest "
     "and longest tenth, and two standard errors of the predicted steps.",
 )

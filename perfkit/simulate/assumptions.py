@@ -32,7 +32,8 @@ OF_KIND: Final[Mapping[type, tuple[str, ...]]] = {
         "the interval, as all of them, and only their launches are saved.",
     ),
     prediction.CaptureGraph: (
-        "Nothing that is captured waits for the device; shapes stay the same; a graph is launched in 3.5 to 100 us.",
+        "Nothing that is captured waits for the device, and shapes stay the same.",
+        "A graph is launched in 50 us, in the interval in 3.5 to 100, and nothing in it pauses for more than 1 us.",
         "At the high end of the interval, only operators and launch calls are spared, not the Python between them.",
     ),
     prediction.SpeedUp: (),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import perfkit
 from perfkit.attribute import examine
@@ -113,13 +113,13 @@ def outcomes(
     """Predict changes of a random program from its trace, which is written to ``path``, and make them."""
     program = without.with_workers(simulator.random_program(seed, scale), seed, hidden)
     simulator.write(simulator.record(program), path)
-    examined = examine(perfkit.load(path))
+    window: Literal["steps", "device-span"] = "steps" if program.marks else "device-span"
+    examined = examine(perfkit.load(path), window=window)
     replay, found = simulation(examined), []
     for kind in kinds:
         change, made = KINDS[kind] if kind in KINDS else PLAIN[kind]
         again = simulator.record(made(program, seed, hidden))
         for line in examined.attribution.timelines:
-            window = "steps" if line.window_kind == "steps" else "device-span"
             truth = {t.device: t.window_ns for t in simulator.timelines(again, window)}.get(line.device)
             predicted: Any = replay.predict(change(seed), timeline=line.id)
             if truth:

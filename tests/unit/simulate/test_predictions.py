@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("predictions")  # one worker: they read wha
 
 PROGRAMS = 40
 LONG_PROGRAMS = 6
-REAL_PROGRAMS, AS_LONG_AS_REAL = 4, 10
+REAL_PROGRAMS, AS_LONG_AS_REAL = 3, 8
 """Of programs whose windows are as long as those of real recordings, how many, and how many times longer."""
 TOGETHER = 4
 """Kinds of change tried on each program."""
