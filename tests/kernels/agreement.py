@@ -94,3 +94,23 @@ def changed(
         return tuple(change(index, value) if isinstance(value, torch.Tensor) else value for index, value in values)
 
     return changed_draw
+
+
+class Calls(torch.utils._python_dispatch.TorchDispatchMode):
+    """While it is entered, keeps which of our operators are called, and with what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.namespace == "perfkit":
+            self.made.append((function, args))
+        return function(*args, **(kwargs or {}))
+
+    def check(self) -> None:
+        """Hold each operator to what PyTorch expects of one."""
+        for function, args in self.made:
+            torch.library.opcheck(
+                function, tuple(value.detach() if isinstance(value, torch.Tensor) else value for value in args)
+            )

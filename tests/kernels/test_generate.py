@@ -18,7 +18,7 @@ from perfkit_kernels.generate.part import Part
 from perfkit_kernels.generate.samples import SAMPLES, Sample
 from perfkit_kernels.spec import DTYPES, Maker
 from tests.kernels import agreement
-from tests.kernels.agreement import differentiable, evaluate
+from tests.kernels.agreement import Calls, differentiable, evaluate
 from tests.kernels.test_numerics import every_other, spoilers, transposed
 
 if TYPE_CHECKING:
@@ -136,19 +136,10 @@ def close(module: Callable[..., Any], function: Callable[..., Any], inputs: tupl
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_operators_are_what_pytorch_expects(sample: Sample) -> None:
     module, inputs = generated(sample)
-    calls: list[tuple[Any, tuple[Any, ...]]] = []
-
-    class Recorder(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if function.namespace == "perfkit":
-                calls.append((function, args))
-            return function(*args, **(kwargs or {}))
-
-    with Recorder():
+    with Calls() as calls:
         close(module, sample.function, inputs)
-    assert tuple(dict.fromkeys(str(function.name()) for function, _ in calls)) == module.operators
-    for function, args in calls:
-        torch.library.opcheck(function, tuple(value.detach() for value in args))
+    assert tuple(dict.fromkeys(str(function.name()) for function, _ in calls.made)) == module.operators
+    calls.check()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch itself, while it traces
