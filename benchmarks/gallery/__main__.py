@@ -32,7 +32,7 @@ SIMULATED: Final = 12
 RESULTS: Final = ROOT / "benchmarks" / "results"
 ROUNDS: Final = 20
 RECORDINGS: Final = 3
-RECORDED_NS: Final = 400_000_000
+RECORDED_NS: Final = 1_000_000_000
 FEWEST_RECORDED, MOST_RECORDED = 6, 16
 """Steps, and one more: perfkit leaves out the first of those that were recorded."""
 

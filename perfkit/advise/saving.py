@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from perfkit.advise.loss import LEAST_NS, LEAST_SHARE, part_of, subject
 from perfkit.model.advice import Finding
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from perfkit.model.prediction import WhatIf
     from perfkit.model.signs import Chain, Width, Work
 
-__all__ = ["Saving", "rows_of", "timelines", "together", "width_of", "work_of"]
+__all__ = ["LESS_OFTEN", "Saving", "called_ns", "rows_of", "timelines", "together", "width_of", "work_of"]
+
+LESS_OFTEN: Final = (0.7, 0.85, 0.95)
+"""Part of what is done once for each batch that larger ones save: a few to a dozen become one."""
 
 
 class Saving(NamedTuple):
@@ -83,6 +86,12 @@ def together(*parts: tuple[float, float, float]) -> tuple[float, float, float]:
     least = math.hypot(*(part[1] - part[0] for part in parts))
     most = math.hypot(*(part[2] - part[1] for part in parts))
     return usual - least, usual, usual + most
+
+
+def called_ns(attribution: Attribution, timeline: Timeline, matrix_ns: int) -> int:
+    """Return what a thread that computes takes beside matrix work and updates: mostly, it calls operators."""
+    updates = sum(row.host_ns for row in attribution.signs.updates if row.timeline == timeline.id)
+    return max(timeline.busy_ns + timeline.idle.get("python", 0) - matrix_ns - updates, 0)
 
 
 def timelines(attribution: Attribution) -> Iterator[Timeline]:

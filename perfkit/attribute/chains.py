@@ -10,6 +10,7 @@ import numpy as np
 
 from perfkit.attribute.intervals import spread
 from perfkit.attribute.names import expressions, pattern
+from perfkit.attribute.shapes import flops_of
 from perfkit.attribute.tokens import backward_of
 from perfkit.model.arrays import distinct
 from perfkit.model.signs import Chain
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["chains"]
 
 ATTENTION: Final = re.compile(rb"[mw][pcorkl]{0,8}s[pcok]{0,4}[mw]")
+PRODUCTS: Final = b"mw"
 FOLDABLE: Final = re.compile(rb"v(b)")
 RUN: Final = re.compile(rb"[prsl](?:[ck]{0,2}[prsl])*")
 APART_NS: Final = 200_000
@@ -70,7 +72,7 @@ def search(scene: Scene, tokens: Tokens) -> Iterator[Runs]:
     rest += written_out(scene, tokens)
     for first, last in rest:
         letters[first:last] = b"x" * (last - first)
-    yield of("attention", rest, b"mw")
+    yield of("attention", rest, PRODUCTS)
     yield of("batch_norm", [match.span() for match in FOLDABLE.finditer(letters)], b"v")
     far = np.flatnonzero(tokens.start[1:] - tokens.end[:-1] > APART_NS) + 1
     runs = [match.span() for match in RUN.finditer(letters)]
@@ -106,6 +108,7 @@ def grouped(scene: Scene, tokens: Tokens, runs: Runs, backward: Behind) -> Itera
         return
     strings = scene.host.work.trace.strings
     total, kept, idle, *rest = costs(scene, tokens, runs, backward)
+    flops = operations(scene, tokens, runs, backward)
     moments = tokens.start[runs.first]
     classes, module = scene.classes(tokens.thread, moments)
     key = np.stack((alike(tokens, runs), scene.line_strings(tokens.thread, moments), module))
@@ -139,7 +142,9 @@ def grouped(scene: Scene, tokens: Tokens, runs: Runs, backward: Behind) -> Itera
             kernels=scene.kernels(tokens.thread, start, end),
             backward=backward.kernels(scene, first, last) if scene.on_device else (),
             arithmetic_ns=int(sums[3][number]),
-            calling_ns=int(sums[4][number]),
+            moving_ns=int(sums[4][number]),
+            flops=float(flops[mine].sum()),
+            calling_ns=int(sums[5][number]),
             records=int(scene.records(tokens.thread, start, end).sum()),
         )
 
@@ -147,7 +152,8 @@ def grouped(scene: Scene, tokens: Tokens, runs: Runs, backward: Behind) -> Itera
 def costs(scene: Scene, tokens: Tokens, runs: Runs, backward: Behind) -> tuple[Ints, ...]:
     """Return what each run takes, what of it stays when it is one operator, and the device's idle time in it.
 
-    Of a thread that computes also what is arithmetic, and the time to call all operators but the first of each run.
+    Of a thread that computes also what is arithmetic, what would stay without it, and the time to call all operators
+    but the first of each run.
     """
     member, length = spread(runs.first, runs.last), runs.last - runs.first
     opens = np.cumsum(length) - length
@@ -159,10 +165,13 @@ def costs(scene: Scene, tokens: Tokens, runs: Runs, backward: Behind) -> tuple[I
     )
     calling = scene.calling_time(tokens.thread, tokens.start[member])
     calling[opens] = 0
+    moving = np.zeros(len(opens), np.int64)
     if runs.kept is None:
-        kept = np.maximum.reduceat(own, opens) + np.maximum.reduceat(behind, opens)
-        kept = np.minimum(kept * -(-length // MOST_FUSED), total)
+        tensors = -(-length // MOST_FUSED)
+        kept = np.minimum(tensors * longest(own, behind, opens), total)
         if not scene.on_device:
+            moves = computes == 0
+            moving = np.minimum(tensors * longest(own * moves, behind * moves, opens), total)
             kept = np.maximum(kept, np.add.reduceat(computes, opens))
     else:
         stays = np.isin(np.frombuffer(tokens.letters, np.uint8)[member], list(runs.kept))
@@ -170,7 +179,30 @@ def costs(scene: Scene, tokens: Tokens, runs: Runs, backward: Behind) -> tuple[I
         kept = np.where(length == 1, total // 2, kept)  # a call that holds all of it: about as much is products
     idle = scene.idle_time(tokens.start[runs.first], tokens.end[runs.last - 1])
     idle += np.add.reduceat(backward.idle[member], opens)
-    return total, kept, idle, np.add.reduceat(computes, opens), np.add.reduceat(calling, opens)
+    return total, kept, idle, np.add.reduceat(computes, opens), moving, np.add.reduceat(calling, opens)
+
+
+def longest(own: Ints, behind: Ints, opens: Ints) -> Ints:
+    """Return the time of the longest operator of each run, and of the longest backward pass of one."""
+    most: Ints = np.maximum.reduceat(own, opens) + np.maximum.reduceat(behind, opens)
+    return most
+
+
+def operations(scene: Scene, tokens: Tokens, runs: Runs, backward: Behind) -> NDArray[np.float64]:
+    """Return the operations of the products of each run of attention on a processor, where shapes were recorded.
+
+    Each product has two in its backward pass, and a fused one computes the scores once more: five for two.
+    """
+    columns, strings = scene.host.work.trace.columns, scene.host.work.trace.strings
+    found = np.zeros(len(runs.first))
+    if scene.on_device or runs.pattern != "attention" or "shapes" not in columns:
+        return found
+    for number, (first, last) in enumerate(zip(runs.first.tolist(), runs.last.tolist(), strict=True)):
+        for at in range(first, last):
+            if tokens.letters[at] in PRODUCTS:
+                one = flops_of(strings[int(tokens.name[at])], strings[int(columns["shapes"][tokens.row[at]])])
+                found[number] += one * (3.5 if backward.time[at] else 1)
+    return found
 
 
 def arithmetic(scene: Scene, tokens: Tokens, member: Ints) -> Ints:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from perfkit.attribute.intervals import Union
+from perfkit.attribute.shapes import flops_of
 from perfkit.model.arrays import distinct, quantile
 from perfkit.model.signs import Memory, Width, Work
 from perfkit.model.trace import Category
@@ -32,6 +33,10 @@ CLOSEST: Final = 0.05
 """Part of the distances between beginnings that are as close or closer."""
 MOST_RECORD_NS: Final = 1_000
 """Where events are never close together; `benchmarks.record_cost` measures 250 ns to 1 us."""
+PROCESSOR: Final = "perfkitProcessor"
+"""In the header: what a recording by perfkit has measured of the processor."""
+MOST_FLOPS_PER_S: Final = 1e15
+"""Nothing that is called a processor comes near."""
 CAPACITY: Final = ("totalGlobalMem", "totalMemory")
 
 
@@ -46,8 +51,7 @@ def width(scene: Scene) -> Width:
     activities, inside = scene.host.work.activities, scene.reading.inside
     graphs = inside[activities.whole_graph[inside]]
     graph_ns = int((activities.end - activities.start)[graphs].sum())
-    rate = flops_per_s(scene)
-    work = batch, matrix_ns, *full, gathered_ns, graph_ns, rate
+    work = batch, matrix_ns, *full, gathered_ns, graph_ns, flops_per_s(scene), peak_flops_per_s(scene)
     return Width(scene.id, processors, capability, kernel_ns, narrow_ns, *work)
 
 
@@ -165,14 +169,11 @@ def flops_per_s(scene: Scene) -> float:
     return flops / took * 1e9 if took else 0.0
 
 
-def flops_of(name: str, shapes: str) -> float:
-    """Return the operations of a product of matrices, two for each multiplication, by its inputs' shapes, or 0."""
-    first = 1 if name.endswith("addmm") else 0
-    try:
-        left, right = json.loads(shapes)[first : first + 2]
-        return max(2.0 * int(left[0]) * int(left[1]) * int(right[1]), 0.0)
-    except (ValueError, TypeError, IndexError, KeyError, OverflowError):
-        return 0.0
+def peak_flops_per_s(scene: Scene) -> float:
+    """Return what the processor comes to where only arithmetic counts, if that was measured as the trace was made."""
+    said = scene.host.work.trace.header.get(PROCESSOR)
+    rate = said.get("flops_per_s") if isinstance(said, dict) else None
+    return float(rate) if isinstance(rate, int | float) and 0 < rate < MOST_FLOPS_PER_S and not scene.on_device else 0.0
 
 
 def leading(name: str, shapes: str) -> int:

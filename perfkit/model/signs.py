@@ -46,6 +46,10 @@ class Chain(NamedTuple):
         rows: Rows of the forward operators.
         kernels: Rows of the kernels that they launched, a run for each time; none on a host thread.
         arithmetic_ns: Part of ``time_ns`` in which a processor computes rather than moves data; 0 on a device.
+        moving_ns: What of ``time_ns`` would stay if arithmetic took no time: as ``kept_ns``, but without operators that
+            do some; 0 on a device.
+        flops: Operations of the products in attention, two for each multiplication, as a fused backward pass has them,
+            if there is one; 0 on a device and where shapes were not recorded.
         calling_ns: Time between the operators of a run; 0 on a device.
         records: See above.
         backward: Rows of the kernels of their backward pass, a run for each time that has some.
@@ -64,6 +68,8 @@ class Chain(NamedTuple):
     rows: tuple[int, ...]
     kernels: tuple[tuple[int, ...], ...]
     arithmetic_ns: int = 0
+    moving_ns: int = 0
+    flops: float = 0.0
     calling_ns: int = 0
     records: int = 0
     backward: tuple[tuple[int, ...], ...] = ()
@@ -197,6 +203,7 @@ class Width(NamedTuple):
         gathering_ns: Time in which gradients were added to those that were there.
         graph_ns: Time of graphs of which only the whole was recorded.
         flops_per_s: Rate at which a host thread multiplies matrices; 0 of a device, and where shapes were not recorded.
+        peak_flops_per_s: Rate at which it can, by large ones that were multiplied for that; 0 where nobody did.
     """
 
     timeline: str
@@ -211,6 +218,7 @@ class Width(NamedTuple):
     gathering_ns: int
     graph_ns: int
     flops_per_s: float = 0.0
+    peak_flops_per_s: float = 0.0
 
 
 class Work(NamedTuple):

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
+from perfkit.record.agent.processor import KEY, tell_of_the_processor
 from traces.record import manifest
 from traces.record.program import Program, Stopwatch
 from traces.record.scrub import WHAT_IS_SCRUBBED, installed_roots, scrub
@@ -139,6 +140,7 @@ def profile_steps(
         The exported JSON text.
     """
     not_recorded = WAIT_STEPS + WARMUP_STEPS
+    processor = tell_of_the_processor()
     with profile(
         activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])],
         schedule=schedule(wait=WAIT_STEPS, warmup=WARMUP_STEPS, active=count, repeat=1),
@@ -147,6 +149,8 @@ def profile_steps(
     ) as profiler:
         for index in range(not_recorded + count):
             if index == not_recorded:
+                if processor:
+                    profiler.add_metadata_json(KEY, processor)
                 begin()
             step()
             profiler.step()

@@ -45,6 +45,9 @@ __all__ = ["RULE"]
 RECURRING: Final = 0.75
 """Part of the steps in which a thread that computes has to run Python for long: once is a whim of the machine."""
 
+LEAST_SAVED: Final = 0.6
+"""Part of the Python that is saved at least: what a worker or an operator does instead has to be handed over, or takes
+time, too. A batch that a worker has ready takes 1 to 10 ms by its size (two virtual cores of an Intel Xeon)."""
 FIXES: Final = {
     "": "Move it out of the step, into a worker of the loader or a thread, or do it by an operator.",
     "idling": "Have nothing to wait for in a step: hold locks for less, and let another thread read, write and wait.",
@@ -78,7 +81,7 @@ def between_operators(attribution: Attribution) -> Iterator[Finding]:
     for timeline in timelines(attribution):
         rows = [row for row in attribution.signs.stretches if row.timeline == timeline.id and row.kind == "no_operator"]
         calls, ns = sum(row.calls for row in rows), sum(row.ns for row in rows)
-        saving = Saving(attribution, timeline, ns, 0.8 * ns, ns, ns + calls * REFILLING_NS)
+        saving = Saving(attribution, timeline, ns, LEAST_SAVED * ns, ns, ns + calls * REFILLING_NS)
         if not saving.matters or calls < RECURRING * len(timeline.steps):
             continue
         yield saving.finding(

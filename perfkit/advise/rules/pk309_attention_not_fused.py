@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.loss import quote
 from perfkit.advise.rule import Rule
-from perfkit.advise.saving import Saving, rows_of, timelines, work_of
+from perfkit.advise.saving import Saving, rows_of, timelines, width_of, work_of
 from perfkit.model.prediction import FuseKernels
 from perfkit.model.quantity import count, duration
 
@@ -59,8 +59,12 @@ seldom are: scores of heads 64 to 128 wide are written and read at 16 to 64 oper
 need 150 or more, so that the products alone lose half to three quarters of their time to memory.
 """
 
-LEFT_OF_ARITHMETIC: Final = (1.15, 1.0, 0.85), (0.75, 0.5, 0.25)
-"""The same of a processor: it is the products that take its time, and of the softmax the exponentials remain."""
+LEFT_OF_PRODUCTS: Final = (1.15, 1.0, 0.85)
+"""The same of a processor: it is the products that take its time."""
+OF_THE_PEAK: Final = (0.8, 0.93, 1.0)
+"""Part of the rate of large products at which a processor multiplies the blocks of a fused attention."""
+LEFT_OF_SOFTMAX: Final = (0.75, 0.5, 0.25)
+"""Of the softmax the exponentials remain."""
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
@@ -72,7 +76,8 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         low, usual, high = (time - part * kept for part in LEFT)
         computes = sum(row.arithmetic_ns for row in chains)
         if computes:
-            left = (part * kept + other * computes for part, other in zip(*LEFT_OF_ARITHMETIC, strict=True))
+            products = products_of_a_processor(attribution, timeline, chains)
+            left = (ns + other * computes for ns, other in zip(products, LEFT_OF_SOFTMAX, strict=True))
             low, usual, high = (time - ns for ns in left)
             high += sum(row.calling_ns for row in chains)
         saving = Saving(attribution, timeline, time + idle, low, usual + idle / 2, high + idle)
@@ -90,6 +95,17 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
             records=sum(row.records for row in chains),
         )._replace(rows=rows_of(chains))
         return
+
+
+def products_of_a_processor(attribution: Attribution, timeline: Timeline, chains: list[Chain]) -> list[float]:
+    """Return how long the products take when scores stay in the caches: at most, usually, at least."""
+    kept, flops = sum(row.kept_ns for row in chains), sum(row.flops for row in chains)
+    width = width_of(attribution, timeline)
+    left = [part * kept for part in LEFT_OF_PRODUCTS]
+    if not width or not width.peak_flops_per_s or not flops:
+        return left
+    arithmetic = (flops / (part * width.peak_flops_per_s) * 1e9 for part in OF_THE_PEAK)
+    return [min(pair) for pair in zip(left, arithmetic, strict=True)]
 
 
 def changes(attribution: Attribution, timeline: Timeline, chains: list[Chain]) -> tuple[WhatIf, ...]:

@@ -43,9 +43,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE"]
 
-LEFT_BEHIND: Final = (0.5, 0.8)
-"""Part of the norms that a processor saves at least, and usually: what they read and wrote was in its caches after
-them, and has to be brought there by the operators around them otherwise."""
+LEFT_BEHIND: Final = (0.5, 0.8, 4 / 3)
+"""Part of the norms that a processor saves at least, usually and at most: what they read and wrote was in its caches
+after them, and has to be brought there by the operators around them otherwise; or it is written back to memory while
+others run, one in three of the bytes that such an operator moves (it reads the place where it writes, too)."""
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
@@ -58,9 +59,12 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         if work is None or work.backward or not chains:
             continue
         norms, idle = sum(row.time_ns - row.kept_ns for row in chains), sum(row.idle_ns for row in chains)
-        least, usual = (0.8, 1.0) if timeline.kind == "device" else LEFT_BEHIND
-        most = norms + idle / 2 + sum(row.calling_ns for row in chains)
-        saving = Saving(attribution, timeline, norms + idle / 2, least * norms, usual * norms + idle / 3, most)
+        ends = 0.8 * norms, norms + idle / 3, norms + idle / 2
+        if timeline.kind != "device":
+            calling = sum(row.calling_ns for row in chains)
+            least, usual, most = LEFT_BEHIND
+            ends = least * norms + calling / 2, usual * norms + calling, most * norms + calling
+        saving = Saving(attribution, timeline, norms + idle / 2, *ends)
         if not saving.matters:
             continue
         calls = sum(row.calls for row in chains)

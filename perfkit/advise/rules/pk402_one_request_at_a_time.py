@@ -30,7 +30,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.rule import Rule
-from perfkit.advise.saving import Saving, timelines, width_of, work_of
+from perfkit.advise.saving import LESS_OFTEN, Saving, called_ns, timelines, together, width_of, work_of
 from perfkit.model.prediction import ScaleBatch
 from perfkit.model.quantity import count, duration, percent
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from perfkit.model.advice import Finding
     from perfkit.model.attribution import Attribution
+    from perfkit.model.signs import Width
 
 __all__ = ["RULE"]
 
@@ -48,6 +49,9 @@ LEAST_MATRIX: Final = 0.3
 MOST_WAITING: Final = 0.5
 READING: Final = (0.7, 0.85, 0.95)
 """Part of the matrix work that is reading weights, where it has one row: at least, usually, at most."""
+OF_THE_PEAK: Final = (0.36, 0.5, 0.65)
+"""Part of what square products of 384 rows come to that those of layers 256 to 2,048 wide do with 16 rows (two virtual
+cores of an Intel Xeon, with AVX-512 and with AVX2 only)."""
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
@@ -59,7 +63,11 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
         idle = work.waiting_ns > MOST_WAITING * (work.waiting_ns + work.request_ns)
         if idle or width.matrix_ns < LEAST_MATRIX * timeline.window_ns:
             continue
-        saving = Saving(attribution, timeline, width.matrix_ns, *(part * width.matrix_ns for part in READING))
+        low, usual, high = (part * width.matrix_ns for part in parts_saved(width))
+        if timeline.kind != "device":
+            less, usually, more = (part * called_ns(attribution, timeline, width.matrix_ns) for part in LESS_OFTEN)
+            low, usual, high = together((low, usual, high), (less, usually, more))
+        saving = Saving(attribution, timeline, width.matrix_ns, low, usual, high)
         if not saving.matters:
             continue
         requests = f"; {count(work.requests, 'request')}, {work.together} at a time" if work.requests else ""
@@ -75,6 +83,16 @@ def evaluate(attribution: Attribution) -> Iterator[Finding]:
             safety="check",
             what_if=(ScaleBatch(2.0),) if timeline.kind == "device" else (),
         )
+
+
+def parts_saved(width: Width) -> tuple[float, float, float]:
+    """Return the part of matrix work that answers which are given together save: at least, usually, at most."""
+    low, usual, high = READING
+    rate, peak = width.flops_per_s, width.peak_flops_per_s
+    if not rate or not peak:
+        return low, usual, high
+    few, some, most = (max(1 - rate / (part * peak), 0.0) for part in OF_THE_PEAK)
+    return min(low, few), min(usual, some), min(high, most)
 
 
 RULE = Rule(

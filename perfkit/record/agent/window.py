@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .processor import KEY, tell_of_the_processor
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -29,6 +31,7 @@ class Window:
         self.mark: Any = None
         self.mark_thread = 0
         self.threads = "all"
+        self.processor = ""
         self.profile = profile(
             use_kineto=True,
             use_device=_device(),
@@ -52,11 +55,12 @@ class Window:
         """Set the profiler up: on a GPU this is what takes long."""
         with _silence():
             self._timed("prepare", self.profile._prepare_trace)
+        self._timed("prepare", self._look_at_the_processor)
 
     def start(self) -> None:
         """Begin to record."""
         self._timed("start", self.profile._start_trace)
-        self._timed("start", _tell_of_the_job)
+        self._timed("start", self._tell)
 
     def step(self, *, last: bool, whole: bool = True) -> str:
         """End the step of this thread that is open, and begin another unless it was the last.
@@ -91,6 +95,15 @@ class Window:
         results = self.profile.kineto_results
         assert results is not None
         return not any("::" in event.name() or event.device_type() for event in results.events())
+
+    def _look_at_the_processor(self) -> None:
+        self.processor = tell_of_the_processor()
+
+    def _tell(self) -> None:
+        """Put into the trace what no event of it says."""
+        _tell_of_the_job()
+        if self.processor:
+            torch.autograd._add_metadata_json(KEY, self.processor)
 
     def _timed(self, name: str, action: Any) -> None:
         begun = time.perf_counter()
