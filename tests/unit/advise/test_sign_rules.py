@@ -285,6 +285,53 @@ def test_no_core_multiplies_faster_than_it_can() -> None:
     assert fast.saving_high_ns < slow.saving_high_ns
 
 
+@pytest.mark.parametrize(("code", "batch", "work"), [("PK401", 8, TRAINING), ("PK402", 1, SERVING)])
+def test_the_nearer_a_processor_is_to_its_peak_the_less_larger_batches_save(code: str, batch: int, work: Any) -> None:
+    width = WIDTH._replace(timeline=THREAD.id, batch=batch, flops_per_s=40e9)
+    works = [work._replace(timeline=THREAD.id)]
+    (slow,), (fast,), (unknown,) = (
+        found(code, program(THREAD, widths=[width._replace(peak_flops_per_s=peak)], works=works))
+        for peak in (100e9, 200e9, 0)
+    )
+    assert slow.saving_low_ns < slow.saving_ns < slow.saving_high_ns
+    assert slow.saving_ns < fast.saving_ns
+    wide, narrow = (one.saving_high_ns - one.saving_low_ns for one in (unknown, fast))
+    assert code == "PK402" or narrow < wide
+
+
+def test_attention_in_one_multiplies_as_fast_as_the_processor_can() -> None:
+    chain = ATTENTION._replace(timeline=THREAD.id, kernels=(), arithmetic_ns=50 * MS)
+    works, width = [SERVING._replace(timeline=THREAD.id)], WIDTH._replace(timeline=THREAD.id)
+    near, far = chain._replace(flops=0.18e9 * 100), chain._replace(flops=0.09e9 * 100)
+    (unknown,), (bound,), (slow,) = (
+        found("PK309", program(THREAD, chains=[one], widths=[width._replace(peak_flops_per_s=peak)], works=works))
+        for one, peak in ((near, 0), (near, 100e9), (far, 100e9))
+    )
+    assert unknown.saving_ns < bound.saving_ns < slow.saving_ns
+    assert slow.saving_high_ns - bound.saving_high_ns == pytest.approx(80 * MS, rel=0.05)
+
+
+def test_a_function_may_take_less_time_in_the_operator_that_replaces_a_chain() -> None:
+    chain = CHAIN._replace(timeline=THREAD.id, kernels=(), idle_ns=0, kept_ns=160 * MS, moving_ns=30 * MS)
+    (moves,), (computes,) = (
+        found("PK308", program(THREAD, chains=[chain._replace(arithmetic_ns=ns)])) for ns in (0, 160 * MS)
+    )
+    assert (moves.saving_low_ns, moves.saving_ns) == (computes.saving_low_ns, computes.saving_ns)
+    assert moves.saving_high_ns == 1.25 * (200 - 160) * MS
+    assert computes.saving_high_ns == 1.25 * (200 - 160 / 4) * MS
+
+
+def test_norms_that_are_folded_away_are_not_called() -> None:
+    chain = FOLDABLE._replace(timeline=THREAD.id, kernels=(), idle_ns=0)
+    works = [SERVING._replace(timeline=THREAD.id)]
+    (before,), (after,) = (
+        found("PK313", program(THREAD, chains=[chain._replace(calling_ns=ns)], works=works)) for ns in (0, 20 * MS)
+    )
+    ends = [(one.saving_low_ns, one.saving_ns, one.saving_high_ns) for one in (before, after)]
+    apart = [second - first for first, second in zip(*ends, strict=True)]
+    assert apart == pytest.approx([10 * MS, 20 * MS, 20 * MS], rel=0.01)
+
+
 def test_who_waits_no_more_may_compute_faster_and_a_late_batch_is_late_by_what_was_seen() -> None:
     line = THREAD._replace(busy={"compute": 600 * MS}, idle={"data_loading": 400 * MS})
     workers = WORKERS._replace(timeline=THREAD.id, late_ns=300 * MS, waited_ns=390 * MS)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from perfkit.attribute import attribute
 from perfkit.attribute.loaders import period
+from perfkit.attribute.shapes import flops_of
 from perfkit.attribute.widths import blocks_of, leading
 from perfkit.model.columns import DEFAULT_FIELDS, MEMORY_FIELDS, SIZE_FIELDS
 from perfkit.model.trace import Category, Device
@@ -427,6 +429,56 @@ def test_at_which_rate_matrices_are_multiplied() -> None:
     product = operator("aten::mm", 0, MS, shapes="[[10, 100], [100, 1000]]")
     (width,) = signs(product, operator("aten::relu", MS, 2 * MS)).widths
     assert width.flops_per_s == pytest.approx(2e9)
+
+
+@pytest.mark.parametrize(
+    ("said", "rate"),
+    [({"flops_per_s": 80e9}, 80e9), ({"flops_per_s": 80}, 80), ({}, 0), ([], 0), ("fast", 0)]
+    + [({"flops_per_s": wrong}, 0) for wrong in ("80e9", None, -1, 0, float("inf"), float("nan"), [80e9])],
+)
+def test_what_a_processor_comes_to_is_what_the_recording_says(said: Any, rate: float) -> None:
+    product = operator("aten::mm", 0, MS, shapes="[[10, 100], [100, 1000]]")
+    (width,) = attribute(replace(trace([product]), header={"perfkitProcessor": said})).signs.widths
+    assert width.peak_flops_per_s == rate
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "expected"),
+    [
+        ("mm", "[[10, 100], [100, 1000]]", 2e6),
+        ("addmm", "[[1000], [10, 100], [100, 1000], [], []]", 2e6),
+        ("matmul", "[[2, 4, 10, 100], [2, 4, 100, 1000]]", 16e6),
+        ("matmul", "[[10, 100], [4, 100, 1000]]", 8e6),
+        ("baddbmm", "[[4, 10, 1000], [4, 10, 100], [4, 100, 1000]]", 8e6),
+        ("matmul", "[[100], [100]]", 0),
+        ("mm", "[[10, 100], [99, 1000]]", 0),
+        *(("mm", text, 0) for text in ("", "{}", "[1, 2]", "[[], []]", "[[10, 100]]", '[["a", 1], [1, 2]]')),
+    ],
+)
+def test_operations_of_a_product(name: str, shapes: str, expected: float) -> None:
+    assert flops_of(f"aten::{name}", shapes) == pytest.approx(expected)
+
+
+def test_operations_of_attention_count_what_a_fused_backward_pass_computes_again() -> None:
+    first, second = "[[4, 8, 2], [4, 2, 8]]", "[[4, 8, 8], [4, 8, 2]]"
+    rows = [
+        operator("aten::bmm", 0, MS, sequence=0, shapes=first),
+        operator("aten::softmax", MS, 2 * MS, sequence=1),
+        operator("aten::bmm", 2 * MS, 3 * MS, sequence=2, shapes=second),
+    ]
+    backward = [
+        operator(f"autograd::engine::evaluate_function: {name}Backward0", at * MS, (at + 1) * MS, sequence=number)
+        for at, (number, name) in enumerate(((2, "Bmm"), (1, "Softmax"), (0, "Bmm")), 4)
+    ]
+    (serving,), (training,) = signs(*rows).chains, signs(*rows, *backward).chains
+    assert serving.flops == 2 * 2 * 4 * 8 * 8 * 2
+    assert training.flops == 3.5 * serving.flops
+
+
+def test_what_of_a_chain_moves_data_is_apart_from_arithmetic() -> None:
+    rows = [operator("aten::add", 0, MS), operator("aten::tanh", MS, 9 * MS), operator("aten::mul", 9 * MS, 12 * MS)]
+    (chain,) = signs(*rows).chains
+    assert (chain.kept_ns, chain.arithmetic_ns, chain.moving_ns) == (8 * MS, 8 * MS, 3 * MS)
 
 
 def test_between_requests_there_is_nothing_to_be_silent_about() -> None:

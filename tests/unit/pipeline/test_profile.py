@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import perfkit
+from perfkit.ingest import load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -48,6 +49,25 @@ def test_steps_can_be_told_and_the_trace_be_kept(tmp_path: Path) -> None:
     kept = perfkit.diagnose(tmp_path / "kept.json")
     assert kept.attribution.window.source == "ProfilerStep#"
     assert len(kept.attribution.timelines[0].steps) == 3
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_what_the_processor_comes_to_is_measured_beside_the_program(tmp_path: Path, device: str) -> None:
+    drawn = torch.get_rng_state()
+    torch.set_default_device(device)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with perfkit.profile(trace=tmp_path / "kept.json", shapes=True, show=False):
+            torch.ones((3, 4)) @ torch.ones((4, 5))
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    kept = load(tmp_path / "kept.json")
+    assert kept.header["perfkitProcessor"]["threads"] == torch.get_num_threads()
+    assert 1e8 < kept.header["perfkitProcessor"]["flops_per_s"] < 1e14
+    names = [kept.strings[name] for name in kept.columns["name"].tolist()]
+    assert names.count("aten::mm") == 1
 
 
 def test_each_call_of_a_function_is_recorded_on_its_own(capsys: pytest.CaptureFixture[str]) -> None:
