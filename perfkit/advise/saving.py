@@ -16,10 +16,24 @@ if TYPE_CHECKING:
     from perfkit.model.prediction import WhatIf
     from perfkit.model.signs import Chain, Width, Work
 
-__all__ = ["LESS_OFTEN", "Saving", "called_ns", "rows_of", "timelines", "together", "width_of", "work_of"]
+__all__ = [
+    "LESS_OFTEN",
+    "WRITTEN_BACK",
+    "Saving",
+    "called_ns",
+    "rows_of",
+    "timelines",
+    "together",
+    "width_of",
+    "work_of",
+]
 
 LESS_OFTEN: Final = (0.7, 0.85, 0.95)
 """Part of what is done once for each batch that larger ones save: a few to a dozen become one."""
+
+WRITTEN_BACK: Final = 1 / 3
+"""What a processor writes stays in its caches, and goes to memory while others run: one in three of the bytes that a
+copy moves, for it reads what is there, and the place where it writes, too."""
 
 
 class Saving(NamedTuple):

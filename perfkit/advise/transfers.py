@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.loss import quote
-from perfkit.advise.saving import Saving, timelines
+from perfkit.advise.saving import WRITTEN_BACK, Saving, timelines
 from perfkit.model.quantity import count, duration
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["find_transfers"]
 
 MOST_NAMED: Final = 2
-WRITTEN_BACK: Final = 1 / 3
-"""What a processor copies stays in its caches, and is written to memory while others run: one in three of the bytes
-that a copy moves, for it reads what is there, and the place where it writes, too."""
 
 
 def find_transfers(attribution: Attribution, code: str, words: Mapping[str, tuple[str, str]]) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.loss import quote
 from perfkit.advise.rule import Rule
-from perfkit.advise.saving import Saving, timelines
+from perfkit.advise.saving import WRITTEN_BACK, Saving, timelines
 from perfkit.model.quantity import count, duration
 
 if TYPE_CHECKING:
@@ -82,16 +82,19 @@ def can_be_fused(update: Update) -> bool:
 
 
 def saving_of(attribution: Attribution, timeline: Timeline, update: Update) -> Saving:
-    """Return what one operator saves: the work beyond one pass, and the calls; at most all but its widest part."""
+    """Return what one operator saves: the work beyond one pass, and the calls; at most all but its widest part.
+
+    What a processor writes in those passes is written to memory while others run.
+    """
     work = min(TRAFFIC * update.widest_ns, update.time_ns)
     if timeline.kind == "device":
-        lost = update.time_ns + update.idle_ns
+        lost, later = update.time_ns + update.idle_ns, 0.0
         calls = update.idle_ns
     else:
-        lost = update.host_ns
+        lost, later = update.host_ns, WRITTEN_BACK * (update.time_ns - work)
         calls = update.host_ns - update.time_ns
     saved = lost - work - CALL_PART * calls
-    return Saving(attribution, timeline, lost, 0.7 * saved, saved, max(lost - update.widest_ns, saved))
+    return Saving(attribution, timeline, lost, 0.7 * saved, saved, max(lost - update.widest_ns, saved) + later)
 
 
 RULE = Rule(

@@ -32,7 +32,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from perfkit.advise.rule import Rule
-from perfkit.advise.saving import Saving, rows_of, timelines, work_of
+from perfkit.advise.saving import WRITTEN_BACK, Saving, rows_of, timelines, work_of
 from perfkit.model.quantity import count, duration
 
 if TYPE_CHECKING:
@@ -43,10 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE"]
 
-LEFT_BEHIND: Final = (0.5, 0.8, 4 / 3)
+LEFT_BEHIND: Final = (0.5, 0.8, 1 + WRITTEN_BACK)
 """Part of the norms that a processor saves at least, usually and at most: what they read and wrote was in its caches
-after them, and has to be brought there by the operators around them otherwise; or it is written back to memory while
-others run, one in three of the bytes that such an operator moves (it reads the place where it writes, too)."""
+after them, and has to be brought there by the operators around them otherwise."""
 
 
 def evaluate(attribution: Attribution) -> Iterator[Finding]:
