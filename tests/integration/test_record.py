@@ -260,6 +260,38 @@ def test_the_ranks_of_torchrun_are_compared(tmp_path: Path) -> None:
     assert [process.rank for process in diagnosis.recording.processes if process.trace] == [0, 1]
 
 
+FORKED = """
+import multiprocessing, os, torch
+
+def train():
+    torch.set_num_threads(1)
+    model = torch.nn.Linear(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+    for _ in range(80):
+        model(torch.ones(4, 8)).sum().backward()
+        optimizer.step()
+    open(f"{os.environ['PLACE']}/{os.getpid()}.done", "w").close()
+
+children = [multiprocessing.get_context("fork").Process(target=train) for _ in range(2)]
+for child in children:
+    child.start()
+for child in children:
+    child.join()
+raise SystemExit(sum(child.exitcode for child in children))
+"""
+
+
+def test_children_that_the_program_forks_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    run = record(tmp_path / "out", "--steps", 4, program=("-c", FORKED))
+    assert run.status == 0, run.said
+    children = [path.stem for path in tmp_path.glob("*.done")]
+    assert {path.name for path in run.folder.glob("trace-*")} == {f"trace-{pid}.json.gz" for pid in children}
+    assert len(children) == 2
+    for path in run.folder.glob("trace-*"):
+        assert len(marks(events_of(path))) == 4
+
+
 def test_a_module_is_recorded(tmp_path: Path) -> None:
     command: list[object] = [
         sys.executable,

@@ -40,7 +40,7 @@ class Recorder:
         self.lock = threading.RLock()
         self.pid = os.getpid()
         self.window: Window | None = None
-        self.phase = "waiting"  # then prepared, recording, recorded, ended
+        self.phase = "waiting"  # then prepared, recording, recorded, ended; forked in a child that has made no step
         self.leader: tuple[str, int] | None = None
         self.counts: dict[tuple[str, int], int] = {}
         self.first = 0
@@ -76,6 +76,11 @@ class Recorder:
         """Record a stretch of time if that is asked for, or if no step is seen for long."""
         threading.Thread(target=self._stretches, name="perfkit-clock", daemon=True).start()
 
+    def after_fork(self) -> None:
+        """Begin anew in a child of the process, but only where it makes steps: most children load data."""
+        # What there is of the profiler, its threads stayed with the parent.
+        self.phase = "forked" if self.phase == "waiting" and self.window is None else "ended"
+
     def tick(self, kind: str, key: int) -> None:
         """Take notice that a step ends here, and the next one begins."""
         now = time.perf_counter_ns()
@@ -92,6 +97,8 @@ class Recorder:
                     self.before.append(now - self.ticked_ns)
                 self.ticked_ns = now
                 return
+        if self.phase == "forked":
+            Recorder.__init__(self, self.plan, self.on_end)
         if self.phase == "ended" or self.pid != os.getpid():
             return
         with self.lock:

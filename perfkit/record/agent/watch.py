@@ -31,8 +31,8 @@ def start(plan: str) -> None:
             undo.pop()()
 
     recorder = Recorder(wanted, leave)
-    if hasattr(os, "register_at_fork"):  # a child records itself only if it imports torch anew
-        os.register_at_fork(after_in_child=lambda: setattr(recorder, "phase", "ended"))
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=recorder.after_fork)
     OTHERS.watch()
     OTHERS.on_start = lambda: recorder.finish("the program began a recording of its own")
     undo += [watch_optimizers(recorder), watch_loaders(recorder), watch_profiler_steps(recorder)]
