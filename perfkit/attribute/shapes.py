@@ -62,6 +62,6 @@ def flops_of(name: str, shapes: str) -> float:
     try:
         left, right = ([int(size) for size in dims] for dims in json.loads(shapes)[first : first + 2])
         batch = max(math.prod(left[:-2]), math.prod(right[:-2]))
-        return max(2.0 * batch * left[-2] * left[-1] * right[-1], 0.0) if right[-2] == left[-1] else 0.0
+        return max(float(2 * batch * left[-2] * left[-1] * right[-1]), 0.0) if right[-2] == left[-1] else 0.0
     except (ValueError, TypeError, IndexError, KeyError, OverflowError):
         return 0.0

@@ -123,10 +123,11 @@ def on_thread(attribution: Attribution, timeline: Timeline, width: Width) -> Ite
 def parts_saved(width: Width) -> tuple[float, float, float]:
     """Return the part of matrix work that is not arithmetic: at least, usually, at most.
 
-    That is what the processor was seen to do of what it can. Where nobody measured that, it is what it is on others.
+    That follows from what the processor was seen to do of what it can, in single precision. Where nobody measured that,
+    or another type is faster, it is what it is on others.
     """
     rate, peak = width.flops_per_s, width.peak_flops_per_s
-    if rate and peak:
+    if 0 < rate < peak:
         low, usual, high = (max(1 - rate / (part * peak), 0.0) for part in OF_THE_PEAK)
         return low, usual, high
     low, usual, high = (max(1 - width.batch / rows, 0.1) for rows in BALANCE)

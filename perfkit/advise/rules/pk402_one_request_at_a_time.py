@@ -89,7 +89,7 @@ def parts_saved(width: Width) -> tuple[float, float, float]:
     """Return the part of matrix work that answers which are given together save: at least, usually, at most."""
     low, usual, high = READING
     rate, peak = width.flops_per_s, width.peak_flops_per_s
-    if not rate or not peak:
+    if not 0 < rate < peak:
         return low, usual, high
     few, some, most = (max(1 - rate / (part * peak), 0.0) for part in OF_THE_PEAK)
     return min(low, few), min(usual, some), min(high, most)
