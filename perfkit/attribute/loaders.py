@@ -59,10 +59,11 @@ def loader(scene: Scene, thread: int, rows: Ints) -> Loader:
         stalled[:] = False
     began = anew & (np.arange(len(rows)) > 0)
     ready = min(int(quantile(inner, 0.1)), MOST_READY_NS) if pattern("loader", "workers").search(name) else 0
-    idle = idling(scene, thread, start, end)
-    late = np.where(edge, 0, np.maximum(took - ready, 0))
+    idle = held_up(scene, "idling", thread, start, end)
+    late = np.maximum(took - ready, 0)
     if idle.any():
-        late = np.minimum(late, idle)
+        late = np.maximum(np.minimum(late, idle), held_up(scene, "waits_for_batch", thread, start, end))
+    late[edge] = 0
     # Ending the workers of an epoch is part of starting others.
     making = prepared + np.append(0, np.where(last, took, 0)[:-1])
     startup = np.where(began, np.maximum(took - typical, 0) + making, 0)
@@ -112,12 +113,12 @@ def longer(scene: Scene, moments: Ints) -> int:
     return max(int((lengths[some] - np.median(lengths[~some])).sum()), 0)
 
 
-def idling(scene: Scene, thread: int, start: Ints, end: Ints) -> Ints:
-    """Return the time within each call in which the thread is seen to sleep, or to wait for a file or a socket."""
+def held_up(scene: Scene, group: str, thread: int, start: Ints, end: Ints) -> Ints:
+    """Return the time within each call in which the thread is seen in functions of a group: to sleep, or to wait."""
     host = scene.host
     columns = host.work.trace.columns
     rows = scene.within(host.of_thread(thread, Category.PYTHON))
-    rows = rows[host.work.names.match("python", "idling", rows)]
+    rows = rows[host.work.names.match("python", group, rows)]
     waits = Union.of(columns["start"][rows], columns["end"][rows])
     return waits.covered(end) - waits.covered(start)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from tests.simulator import actions as do
 
 MS = 1_000_000
+POLL = "<built-in method poll of select.poll object at 0x7f095e92a880>"
+"""How stacks show that a thread waits for what another process sends."""
 Run = Generator[int, None, None]
 
 # What a thread's time is spent on: the lower one is what counts while both are open.
@@ -173,8 +175,10 @@ class HostMachine:
     def _batch(self, process: ProcessState, thread: HostThread, action: do.Batch) -> Run:
         # Workers begin when a batch is first asked for, as an iterator of PyTorch starts them.
         process.batch_at = (thread.clock if process.batch_at is None else process.batch_at) + action.made_ns
-        thread.spend(process.batch_at - thread.clock)
-        yield from ()
+        wait = do.Work(max(process.batch_at - thread.clock, 0))
+        if self.workload.stacks and wait.ns:
+            return self._stacked(process, thread, POLL, LOADING, [wait])
+        return self._work(process, thread, wait)
 
     def _operator(self, process: ProcessState, thread: HostThread, action: do.Operator) -> Run:
         start, label = thread.clock, Label(OPERATOR)
