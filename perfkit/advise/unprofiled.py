@@ -60,19 +60,17 @@ def unprofiled(
         / (1 - min(cost * written / window, MOST_WRITTEN))
         for cost in costs
     ]
-    # What one of these is off says nothing of the others: their squares add up.
-    off = max(USUAL_ERROR, unsteadiness(line))
     saving = min(round(finding.saving_ns * parts[1]), window)
     if saving < LEAST_NS or saving < LEAST_SHARE * window:
         return None
     usual = finding.saving_ns * parts[1]
+    off = max(USUAL_ERROR * usual, unsteady_ns(line, usual))
+    # What one of these is off says nothing of the others: their squares add up.
     least = math.hypot(
-        (finding.saving_ns - finding.saving_low_ns) * parts[1], finding.saving_ns * (parts[1] - min(parts)), off * usual
+        (finding.saving_ns - finding.saving_low_ns) * parts[1], finding.saving_ns * (parts[1] - min(parts)), off
     )
     most = math.hypot(
-        (finding.saving_high_ns - finding.saving_ns) * parts[1],
-        finding.saving_ns * (max(parts) - parts[1]),
-        off * usual,
+        (finding.saving_high_ns - finding.saving_ns) * parts[1], finding.saving_ns * (max(parts) - parts[1]), off
     )
     low, high = max(round(usual - least), 0), min(round(usual + most), window)
     apart = ""
@@ -82,11 +80,17 @@ def unprofiled(
     return finding._replace(saving_ns=saving, saving_low_ns=low, saving_high_ns=high, apart=apart)
 
 
-def unsteadiness(line: Timeline) -> float:
-    """Return by which part the length of a step can differ in another run: two standard errors, outliers aside."""
+def unsteady_ns(line: Timeline, saving_ns: float) -> float:
+    """Return by how much the part of a window that is saved can differ in another run.
+
+    Steps differ by two standard errors, outliers aside. What is saved of them and what is left differ by as much in
+    proportion, and each on its own.
+    """
     lengths = [step.end_ns - step.start_ns for step in line.steps]
-    if len(lengths) < FEWEST_STEPS:
+    middle = median(lengths) if len(lengths) >= FEWEST_STEPS else 0
+    if not middle:
         return 0.0
-    middle = median(lengths)
     apart = median(abs(length - middle) for length in lengths)
-    return DEVIATIONS * apart / len(lengths) ** 0.5 / middle if middle else 0.0
+    saved = min(saving_ns / line.window_ns, 1.0)
+    share = math.sqrt(2) * saved * (1 - saved) / math.hypot(saved, 1 - saved)
+    return DEVIATIONS * apart / math.sqrt(len(lengths)) / middle * share * line.window_ns

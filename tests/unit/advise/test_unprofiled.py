@@ -61,5 +61,18 @@ def test_a_device_is_not_slowed_down_by_what_the_host_writes() -> None:
     assert unprofiled(asked, program(GPU)) is asked
 
 
+@pytest.mark.parametrize(("part", "errors"), [(0.5, 0.5), (0.9, 0.1405)])
+def test_what_is_nearly_all_of_a_step_is_so_however_steps_differ(part: float, errors: float) -> None:
+    lengths = [100, 150, 200, 250, 300]  # by a median deviation of 50, two standard errors are 66.3 of 200
+    ends = [sum(lengths[: at + 1]) * MS for at in range(len(lengths))]
+    first = next(iter(THREAD.steps))
+    steps = [first._replace(start_ns=end - ms * MS, end_ns=end) for end, ms in zip(ends, lengths, strict=True)]
+    works = Table([Work(THREAD.id, True, 0, 0, 0, 0, 0, 0)])
+    line = THREAD._replace(steps=Table(steps))
+    found = unprofiled(finding(round(part * line.window_ns / MS)), attribution(line, signs=Signs(works=works)))
+    assert found is not None
+    assert (found.saving_ns - found.saving_low_ns) / line.window_ns == pytest.approx(errors * 66.3 / 200, rel=0.01)
+
+
 def test_what_is_not_known_of_independent_parts_adds_up_as_squares() -> None:
     assert together((7.0, 10.0, 14.0), (16.0, 20.0, 23.0)) == (25.0, 30.0, 35.0)
