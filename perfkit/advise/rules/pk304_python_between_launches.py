@@ -45,9 +45,9 @@ __all__ = ["RULE"]
 RECURRING: Final = 0.75
 """Part of the steps in which a thread that computes has to run Python for long: once is a whim of the machine."""
 
-LEAST_SAVED: Final = 0.6
-"""Part of the Python that is saved at least: what a worker or an operator does instead has to be handed over, or takes
-time, too. A batch that a worker has ready takes 1 to 10 ms by its size (two virtual cores of an Intel Xeon)."""
+LEAST_SAVED: Final = 0.5
+"""Part of the Python that is saved at least: what a worker does instead has to be handed over, and takes a core that
+the program may want. A batch that is ready takes 1 to 10 ms by its size (two virtual cores of an Intel Xeon)."""
 FIXES: Final = {
     "": "Move it out of the step, into a worker of the loader or a thread, or do it by an operator.",
     "idling": "Have nothing to wait for in a step: hold locks for less, and let another thread read, write and wait.",

@@ -93,9 +93,12 @@ def saving_of(attribution: Attribution, timeline: Timeline) -> Saving:
     chains = of(attribution, timeline)
     saved = sum(chain.time_ns - chain.kept_ns for chain in chains)
     most = sum(chain.time_ns - least_kept(chain) for chain in chains)
+    work = work_of(attribution, timeline)
+    # A fused backward pass computes once more what the forward pass did not keep.
+    again = sum(chain.arithmetic_ns for chain in chains) if work and work.backward else 0
     idle = sum(chain.idle_ns * (1 - 1 / max(len(chain.operators), 1)) for chain in chains)
     lost = sum(chain.time_ns + chain.idle_ns for chain in chains)
-    return Saving(attribution, timeline, lost, 0.75 * saved, saved + idle / 2, 1.25 * most + idle)
+    return Saving(attribution, timeline, lost, 0.75 * (saved - again), saved + idle / 2, 1.25 * most + idle)
 
 
 def least_kept(chain: Chain) -> float:

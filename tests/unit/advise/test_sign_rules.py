@@ -267,6 +267,23 @@ def test_steps_in_which_workers_start_may_be_longer_than_starting_shows() -> Non
     assert (longer.saving_ns, longer.saving_high_ns) == (300 * MS - first, 300 * MS)
 
 
+def test_a_processor_may_be_slower_as_long_as_its_workers_are_new() -> None:
+    (device,) = found("PK104", program(loaders=[ANEW]))
+    (thread,) = found("PK104", program(THREAD, loaders=[ANEW._replace(timeline=THREAD.id)]))
+    assert thread.saving_ns == device.saving_ns
+    assert thread.saving_high_ns == device.saving_high_ns + 90 * MS
+
+
+def test_a_fused_backward_pass_may_compute_a_function_again() -> None:
+    chain = CHAIN._replace(timeline=THREAD.id, kernels=(), idle_ns=0, arithmetic_ns=40 * MS)
+    serving, training = (
+        found("PK308", program(THREAD, chains=[chain], works=[work._replace(timeline=THREAD.id)]))[0]
+        for work in (SERVING, TRAINING)
+    )
+    assert (serving.saving_ns, serving.saving_high_ns) == (training.saving_ns, training.saving_high_ns)
+    assert serving.saving_low_ns - training.saving_low_ns == pytest.approx(30 * MS, rel=0.02)
+
+
 def test_a_processor_still_computes_the_exponentials_of_a_fused_attention() -> None:
     chain = ATTENTION._replace(timeline=THREAD.id, kernels=())
     softmax = chain._replace(arithmetic_ns=(chain.time_ns - chain.kept_ns) // 2)
