@@ -33,7 +33,8 @@ LESS_OFTEN: Final = (0.7, 0.85, 0.95)
 
 WRITTEN_BACK: Final = 1 / 3
 """What a processor writes stays in its caches, and goes to memory while others run: one in three of the bytes that a
-copy moves, for it reads what is there, and the place where it writes, too."""
+copy moves, for it reads what is there, and the place where it writes, too. As many are fetched from memory by what
+follows, where they are not copied."""
 
 
 class Saving(NamedTuple):

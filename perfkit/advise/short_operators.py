@@ -19,9 +19,8 @@ __all__ = ["calling", "reading"]
 
 MANY: Final = 0.3
 """Part of the operators of a stretch that read a number, from which on it is a stretch of reading."""
-LEAST_WORK, USUAL_WORK, MOST_WORK = 0.05, 0.18, 0.4
-"""Part of a stretch that is left when it is a few operators, which is what they compute: that of the programs of the
-gallery, on an Intel Xeon and an AMD EPYC."""
+LEAST_WORK, USUAL_WORK, MOST_WORK = 0.05, 0.18, 0.34
+"""Part of a stretch that is left when it is a few operators, which is what they compute, in programs of the gallery."""
 
 
 def reading(attribution: Attribution, code: str) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ def find_transfers(attribution: Attribution, code: str, words: Mapping[str, tupl
             ends = 0.7 * time, 0.9 * time + idle / 2, float(time + idle)
         else:
             calling = sum(row.calling_ns for row in rows)
-            ends = 0.8 * time, time + calling / 2, (1 + WRITTEN_BACK) * time + calling
+            ends = (1 - WRITTEN_BACK) * time, time + calling / 2, (1 + WRITTEN_BACK) * time + calling
         saving = Saving(attribution, timeline, time + idle, *ends)
         if saving.matters:
             found.append((saving, rows))
