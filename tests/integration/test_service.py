@@ -235,7 +235,8 @@ def test_a_service_that_is_killed_while_it_is_traced_leaves_what_was_timed(tmp_p
     assert loading.returncode == 0, said
     load = answer(out)["load"]
     assert load["stretch"]["answered"] == 10
-    assert load["around"]["errors"]
+    around = load["around"]  # whether one was under way then, or was sent after, is a matter of milliseconds
+    assert around["sent"] == around["answered"] + sum(around["errors"].values())
     (note,) = load["notes"]
     assert note.startswith(f"No trace: process {service.pid} was killed by SIGKILL while it was recorded, so its trace")
     assert left_behind() <= before
