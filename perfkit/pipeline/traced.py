@@ -187,6 +187,9 @@ def read(traced: Traced) -> tuple[Trace | None, Seen | None, tuple[str, ...]]:
     times, shown = max(found, key=lambda pair: len(pair[0].requests))
     if not times.requests:
         times, shown = found[-1]
+        if traced.elsewhere:
+            others = "another process" if traced.elsewhere == 1 else f"{traced.elsewhere} other processes"
+            notes.append(f"All requests may have gone to {others} of the service, of which there is no trace.")
     if len(found) > 1:
         notes.append(f"{len(found)} processes were traced; below is the one with most requests, {shown.path}.")
     seen = joined([times for times, _ in found], [trace.epoch_ns for _, trace in found], traced)

@@ -38,6 +38,7 @@ for module in ("torch", "uvicorn", "starlette", "aiohttp", "hdrh"):
 pytestmark = pytest.mark.alone
 
 SLOW = (sys.executable, "-m", "benchmarks.programs.slow_service")
+ALL_ELSEWHERE = "All requests may have gone to another process of the service, of which there is no trace."
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="abstract sockets and /proc are Linux's")
 
 
@@ -209,18 +210,23 @@ def test_of_several_instrumented_workers_the_one_that_was_started_is_stopped(tmp
     place = tmp_path / "traces"
     with running(tmp_path, *INSTRUMENTED, "--workers", "2", ready=2, PROFILE_INTO=str(place)) as service:
         options = ("--rate", "40", "--duration", "500ms", "--traced", "1s", "--format", "json")
-        for _ in range(2):  # and so none is left with a profiler that runs
+        whole = runs = 0
+        while whole < 2:  # and so none is left with a profiler that runs
             done = diagnose("--url", service.url, *options, folder=tmp_path)
             assert done.returncode == 0, done
-            found = answer(done.stdout)
+            found, runs = answer(done.stdout), runs + 1
             split = found["load"]["split"]
             assert found["load"]["traced_by"] == "/start_profile"
+            if split is None and runs < 10:  # at times the other one takes all connections
+                assert found["load"]["notes"] == [ALL_ELSEWHERE]
+                continue
             assert (split["processes"], split["elsewhere"], split["others"]) == (1, 1, 0)
             marks = (name for name in names_in(Path(found["trace"]["path"])) if name.startswith("perfkit.request #"))
             by = service.served_by()
             assert len({by[name.removeprefix("perfkit.request #")] for name in marks}) == 1
             assert split["marked"] > 0
-    assert len(list(place.iterdir())) == 2  # and nothing else
+            whole += 1
+    assert len(list(place.iterdir())) == runs  # and nothing else
 
 
 @linux
