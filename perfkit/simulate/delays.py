@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Delays", "Draws", "Seen"]
 
-CLEARLY_NS: Final = 5_000
-"""What was launched so long before its stream was free had to queue."""
 UNKNOWN_LATENCY_NS: Final = 5_000
 UNKNOWN_QUEUE_NS: Final = 1_500
 KERNELS, COPIES, COLLECTIVES = range(3)
 CLASSES: Final = 3
 FEW: Final = 8
-"""Of a class that shows fewer delays, those of the others are drawn as well."""
+"""Of a class that shows fewer delays, as many of all as are missing are drawn as well."""
 HARDLY_ANY: Final = 3
 """Fewer pauses of a queue than that may all have been waits for something else."""
 KEPT: Final = 1024
@@ -93,15 +91,13 @@ class Seen(NamedTuple):
             np.maximum.at(free, links[1], activities.end[links[0]])
         linked = activities.call >= 0
         at_once = linked & (free <= launched)
-        queued = linked & (free > launched + CLEARLY_NS)
         copies = program.calls.is_copy[activities.call] & linked if len(program.calls.row) else linked
         collectives = activities.communicates & (activities.category != Category.MEMCPY)
         kind = np.where(collectives, COLLECTIVES, np.where(copies, COPIES, KERNELS)).astype(np.int32)
-        return cls(
-            kind,
-            of_classes(activities.start - launched, kind, at_once),
-            of_classes(activities.start - free, kind, queued),
-        )
+        latency = of_classes(activities.start - launched, kind, at_once)
+        usual = np.array([quantile_of(some, 0.5, UNKNOWN_LATENCY_NS, FEW) for some in latency])
+        queued = linked & (free > launched + usual[kind])  # when the launch got there, the stream was not free
+        return cls(kind, latency, of_classes(activities.start - free, kind, queued))
 
     def delays(self, quantile: float) -> Delays:
         """Return a quantile of what delays were."""
@@ -138,8 +134,14 @@ def of_classes(values: Ints, kind: Numbers, shown: NDArray[np.bool_]) -> tuple[I
 
 
 def with_others(by_class: Sequence[Ints]) -> list[Ints]:
-    """Return the values of each class, those of all where it has few."""
-    return [some if len(some) >= FEW else np.concatenate(by_class) for some in by_class]
+    """Return the values of each class, filled up by those of all, at equal distances, where it has few."""
+    everything = np.sort(np.concatenate(by_class))
+    found = []
+    for some in by_class:
+        missing = min(max(FEW - len(some), 0), len(everything))
+        places = ((np.arange(missing) + 0.5) / max(missing, 1) * len(everything)).astype(np.int64)
+        found.append(np.append(some, everything[places]))
+    return found
 
 
 def quantile_of(values: Ints, quantile: float, unknown: int, least: int = 1) -> int:

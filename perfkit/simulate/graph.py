@@ -195,7 +195,7 @@ def find_parts(program: Program) -> Parts:
     waits = find_waits(program, streams, waiting)
     handoffs, batches = find_handoffs(program), find_batches(program)
     host = find_moments(program, waiting, handoffs)
-    links = event_links(program, streams, Seen.find(program, streams).delays(MEDIAN))
+    links = event_links(program, streams, Seen.find(program, streams))
     seen = Seen.find(program, streams, links)
     shared, crossing = streams.of_several_threads(program), crossing_waits(program, streams, waits)
     return Parts(waiting, streams, waits, handoffs, batches, host, links, seen, seen.delays(MEDIAN), shared, crossing)

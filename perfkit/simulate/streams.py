@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from perfkit.model.program import Activities, Calls, Program
-    from perfkit.simulate.delays import Delays
+    from perfkit.simulate.delays import Seen
 
     Ints = NDArray[np.int64]
     Mask = NDArray[np.bool_]
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Streams", "event_links", "last_before"]
 
 NEAR_NS: Final = 10_000
-"""What begins so soon after the end of something on another stream had waited for it."""
+"""What begins so soon after the end of something on another stream had waited for it,"""
+MEDIAN: Final = 0.5
+MOSTLY: Final = 0.75
+"""unless the latency of so many launches explains it."""
 
 
 class Streams(NamedTuple):
@@ -105,14 +108,14 @@ def last_before(program: Program, streams: Streams, stream: int, times: Ints) ->
     return np.where(place >= 0, members[place], -1)
 
 
-def event_links(program: Program, streams: Streams, usual: Delays) -> tuple[Ints, Ints]:
+def event_links(program: Program, streams: Streams, delays: Seen) -> tuple[Ints, Ints]:
     """Return pairs of activities of which the second, on another stream, waits for the first.
 
     From the calls that record an event and have a stream wait for it (which stream, most profilers do not say: the one
     of the next launch waits for the others' work), and from activities that begin as soon as something elsewhere ends,
     when nothing else explains why they had not begun before. What contradicts the recorded times is left out.
     """
-    told, seen = links_of_calls(program, streams), links_of_times(program, streams, usual)
+    told, seen = links_of_calls(program, streams), links_of_times(program, streams, delays)
     first, second = np.concatenate((told[0], seen[0])), np.concatenate((told[1], seen[1]))
     # What is behind a copy on its stream waits as well, if the copy goes elsewhere.
     behind = next_kernel(program, streams)[second]
@@ -262,14 +265,14 @@ def last_elsewhere(
     return answer
 
 
-def links_of_times(program: Program, streams: Streams, usual: Delays) -> tuple[Ints, Ints]:
+def links_of_times(program: Program, streams: Streams, delays: Seen) -> tuple[Ints, Ints]:
     """Return the pairs that only times tell of."""
     activities = program.activities
     if not len(activities.row) or len(streams.bounds) < 3:  # noqa: PLR2004  one stream has nobody to wait for
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    before = streams.before
-    explained = np.where(before >= 0, activities.end[before] + usual.queue, np.iinfo(np.int64).min)
-    explained = np.maximum(explained, np.where(activities.call >= 0, streams.launched + usual.latency, explained))
+    before, latency, queue = streams.before, delays.delays(MOSTLY).latency, delays.delays(MEDIAN).queue
+    explained = np.where(before >= 0, activities.end[before] + queue, np.iinfo(np.int64).min)
+    explained = np.maximum(explained, np.where(activities.call >= 0, streams.launched + latency, explained))
     second = np.flatnonzero((activities.start - NEAR_NS > explained) & (activities.call >= 0))
     by_end = np.argsort(activities.end, kind="stable")
     place = np.searchsorted(activities.end[by_end], activities.start[second], "right") - 1
