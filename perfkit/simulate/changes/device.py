@@ -261,9 +261,7 @@ def within_steps(subject: Subject, chosen: Mask) -> Spans:
     program, parts = subject.graph.program, subject.graph.parts
     activities, calls, loading = program.activities, program.calls, program.loading
     process = distinct(activities.owner[chosen])
-    # Launches whose work was lost from the recording are captured with the others.
-    lost = calls.launches & ~calls.with_activity & ~parts.waiting
-    lost = np.flatnonzero(lost & np.isin(calls.process, process))
+    lost = np.flatnonzero(calls.launches & ~calls.with_activity & ~parts.waiting)  # from the recording, not the graph
     begin, until = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     call = np.empty(0, np.int64)
     for steps in program.steps:
@@ -271,10 +269,10 @@ def within_steps(subject: Subject, chosen: Mask) -> Spans:
         some &= (activities.call[steps.activity] >= 0) & (activities.category[steps.activity] != Category.MEMCPY)
         mine, step = activities.call[steps.activity[some]], steps.step[some]
         call = distinct(np.concatenate((call, mine)))
-        if steps.marks is not None:
-            mine = np.append(mine, lost)
-            step = np.append(step, steps.marks.step[np.searchsorted(steps.marks.time, calls.start[lost], "right")])
-            mine, step = mine[step >= 0], step[step >= 0]
+        if steps.marks is not None and len(mine):
+            more = lost[calls.process[lost] == program.process_of_thread[steps.marks.thread]]
+            told = steps.marks.step[np.searchsorted(steps.marks.time, calls.start[more], "right")]
+            mine, step = np.append(mine, more[told >= 0]), np.append(step, told[told >= 0])
         for one in distinct(step).tolist():
             begin.append(calls.start[mine[step == one]].min(keepdims=True))
             until.append(calls.end[mine[step == one]].max(keepdims=True))
