@@ -36,5 +36,14 @@ def test_what_was_never_seen_is_drawn_more_often_where_less_was_seen() -> None:
     assert seen(FEW).draws(100).values.max() <= UNSEEN * 1_500
 
 
+def test_where_a_class_shows_few_only_what_is_missing_is_taken_from_the_others() -> None:
+    none, kernels, copies = np.empty(0, np.int64), np.full(MANY, 90_000), np.full(FEW, 700)
+    drawn = seen(MANY)._replace(queue=(kernels, copies, none)).draws(100).values[1:]
+    shares = [(drawn[:, table] == 700).mean() for table in (3, 4, 5)]
+    assert shares[0] == 0
+    assert shares[1] == pytest.approx(FEW / 8 * 0.9, abs=0.06)
+    assert shares[2] < shares[1] / 2
+
+
 def test_of_a_large_graph_there_are_fewer_lanes() -> None:
     assert seen(MANY).draws(10**7).values.shape[0] < seen(MANY).draws(10**5).values.shape[0] < LANES
