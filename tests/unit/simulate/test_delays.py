@@ -41,7 +41,7 @@ def test_where_a_class_shows_few_only_what_is_missing_is_taken_from_the_others()
     drawn = seen(MANY)._replace(queue=(kernels, copies, none)).draws(100).values[1:]
     shares = [(drawn[:, table] == 700).mean() for table in (3, 4, 5)]
     assert shares[0] == 0
-    assert shares[1] == pytest.approx(FEW / 8 * 0.9, abs=0.06)
+    assert shares[1] == pytest.approx((FEW + 1) / 10, abs=0.06)  # of eight, one more that is usual, and one unseen
     assert shares[2] < shares[1] / 2
 
 
