@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from perfkit.model.program import Program
+    from perfkit.model.program import Activities, Program
     from perfkit.simulate.streams import Streams
 
     Ints = NDArray[np.int64]
     Numbers = NDArray[np.int32]
 
-__all__ = ["Delays", "Draws", "Seen"]
+__all__ = ["Delays", "Draws", "Seen", "in_graphs"]
 
 UNKNOWN_LATENCY_NS: Final = 5_000
 UNKNOWN_QUEUE_NS: Final = 1_500
-KERNELS, COPIES, COLLECTIVES = range(3)
-CLASSES: Final = 3
+KERNELS, COPIES, COLLECTIVES, IN_GRAPHS = range(4)
+CLASSES: Final = 4
 FEW: Final = 8
 """Of a class that shows fewer delays, as many of all as are missing are drawn as well."""
 HARDLY_ANY: Final = 3
@@ -94,6 +94,7 @@ class Seen(NamedTuple):
         copies = program.calls.is_copy[activities.call] & linked if len(program.calls.row) else linked
         collectives = activities.communicates & (activities.category != Category.MEMCPY)
         kind = np.where(collectives, COLLECTIVES, np.where(copies, COPIES, KERNELS)).astype(np.int32)
+        kind[in_graphs(activities)] = IN_GRAPHS
         latency = of_classes(activities.start - launched, kind, at_once)
         usual = np.array([quantile_of(some, 0.5, UNKNOWN_LATENCY_NS, FEW) for some in latency])
         queued = linked & (free > launched + usual[kind])  # when the launch got there, the stream was not free
@@ -126,6 +127,14 @@ class Seen(NamedTuple):
             found.append(table(chooser, seen[seen <= UNSEEN * least], usual, unseen))
         values = np.stack(found, axis=1)
         return Draws(np.ascontiguousarray(values), self.kind, self.kind + np.int32(CLASSES))
+
+
+def in_graphs(activities: Activities) -> NDArray[np.bool_]:
+    """Mark what a graph has launched: many activities by one call."""
+    linked = activities.call >= 0
+    count = np.bincount(activities.call[linked], minlength=1)
+    found: NDArray[np.bool_] = linked & (count[np.maximum(activities.call, 0)] > 1)
+    return found
 
 
 def of_classes(values: Ints, kind: Numbers, shown: NDArray[np.bool_]) -> tuple[Ints, ...]:

@@ -124,6 +124,7 @@ class Machine(HostMachine):
         call = self._record_call(process, thread, "LaunchKernel", start)
         if action.lost:
             return
+        yield thread.clock  # only now it is handed over: others may have gone on, if the call took long
         stream = process.stream(action.device, action.stream)
         span = stream.place(thread.clock + action.latency_ns, action.queue_ns, action.ns)
         row = Row("kernel", action.kernel, *span, action.device, action.stream, args=dict(action.arguments))
@@ -148,6 +149,7 @@ class Machine(HostMachine):
         with thread.within(Label(self._launch_label(process, thread, action))):
             thread.spend(action.call_ns)
         call = self._record_call(process, thread, "GraphLaunch", start)
+        yield thread.clock
         first = thread.clock + action.latency_ns
         for node in action.nodes:
             stream = process.stream(action.device, node.stream)
@@ -181,6 +183,7 @@ class Machine(HostMachine):
             thread.spend(action.call_ns)
         call = self._record_call(process, thread, "MemsetAsync", start)
         if not action.lost:
+            yield thread.clock
             stream = process.stream(action.device, action.stream)
             span = stream.place(thread.clock + action.latency_ns, action.queue_ns, action.ns)
             row = Row("gpu_memset", "Memset (Device)", *span, action.device, action.stream, args={"bytes": 4096})

@@ -11,6 +11,7 @@ from perfkit.model.prediction import Which
 from perfkit.model.program import WAITS, Spans
 from perfkit.model.trace import Category
 from perfkit.simulate.changes.host import stop_waiting, take_faster
+from perfkit.simulate.delays import in_graphs
 from perfkit.simulate.engine import NO_EDGE
 from perfkit.simulate.lags import BEHIND
 from perfkit.simulate.subject import QUANTILE, SLOW, SWIFT, USUAL, inside
@@ -244,13 +245,6 @@ def capture_graph(subject: Subject, run: Run, change: CaptureGraph, assumed: int
     chain = subject.chain_of[parts.host.call_end[first]]
     run.lags["chain"][chain[chain >= 0]] += GRAPH_LAUNCH_NS[assumed]
     return int(chosen.sum())
-
-
-def in_graphs(activities: Activities) -> Mask:
-    """Mark what a graph has launched: many activities by one call."""
-    linked = activities.call >= 0
-    count = np.bincount(activities.call[linked], minlength=1)
-    return linked & (count[np.maximum(activities.call, 0)] > 1)
 
 
 def within_steps(subject: Subject, chosen: Mask) -> Spans:
