@@ -8,7 +8,7 @@ import numpy as np
 
 from perfkit.model.arrays import distinct
 from perfkit.model.prediction import Which
-from perfkit.model.program import WAITS, Spans
+from perfkit.model.program import NO_STEP, WAITS, Spans
 from perfkit.model.trace import Category
 from perfkit.simulate.changes.host import stop_waiting, take_faster
 from perfkit.simulate.delays import in_graphs
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ScaleBatch,
         SpeedUp,
     )
-    from perfkit.model.program import Activities, Calls
+    from perfkit.model.program import Activities, Calls, StepTimes
     from perfkit.simulate.replay import Run
     from perfkit.simulate.subject import Subject
 
@@ -263,10 +263,9 @@ def within_steps(subject: Subject, chosen: Mask) -> Spans:
         some &= (activities.call[steps.activity] >= 0) & (activities.category[steps.activity] != Category.MEMCPY)
         mine, step = activities.call[steps.activity[some]], steps.step[some]
         call = distinct(np.concatenate((call, mine)))
-        if steps.marks is not None and len(mine):
-            more = lost[calls.process[lost] == program.process_of_thread[steps.marks.thread]]
-            told = steps.marks.step[np.searchsorted(steps.marks.time, calls.start[more], "right")]
-            mine, step = np.append(mine, more[told >= 0]), np.append(step, told[told >= 0])
+        more = lost[np.isin(calls.process[lost], calls.process[mine])]
+        told = steps_at(steps, calls.start[more])
+        mine, step = np.append(mine, more[told >= 0]), np.append(step, told[told >= 0])
         for one in distinct(step).tolist():
             begin.append(calls.start[mine[step == one]].min(keepdims=True))
             until.append(calls.end[mine[step == one]].max(keepdims=True))
@@ -286,6 +285,13 @@ def within_steps(subject: Subject, chosen: Mask) -> Spans:
     thread_of, start, end = np.concatenate(found, axis=1)
     order = np.lexsort((start, thread_of))
     return Spans(thread_of[order].astype(np.int32), start[order], end[order], np.full(len(order), -1))
+
+
+def steps_at(steps: StepTimes, times: Ints) -> Ints:
+    """Return the steps in which something is launched that left no activity; NO_STEP where no mark tells."""
+    if steps.marks is not None:
+        return steps.marks.step[np.searchsorted(steps.marks.time, times, "right")]
+    return np.full(len(times), 0 if len(steps.edges) == 2 else NO_STEP)  # noqa: PLR2004  the whole window
 
 
 def merged(begin: Ints, until: Ints) -> tuple[Ints, Ints]:
