@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Delays", "Draws", "Seen", "in_graphs"]
 
+SURELY, LIKELY = 0.9, 0.5
+"""So many launches get there sooner than one whose stream was not free yet."""
 UNKNOWN_LATENCY_NS: Final = 5_000
 UNKNOWN_QUEUE_NS: Final = 1_500
 KERNELS, COPIES, COLLECTIVES, IN_GRAPHS = range(4)
@@ -69,11 +71,16 @@ class Draws(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """The delays that activities show, by class, and the class of each activity."""
+    """The delays that activities show, by class, and the class of each activity.
+
+    ``likely`` are the pauses in queues of all that likely queued, not only of what surely did: how often pauses are
+    long shows there, how long they usually are does not.
+    """
 
     kind: Numbers
     latency: tuple[Ints, ...]
     queue: tuple[Ints, ...]
+    likely: tuple[Ints, ...]
 
     @classmethod
     def find(cls, program: Program, streams: Streams, links: tuple[Ints, Ints] | None = None) -> Seen:
@@ -96,15 +103,15 @@ class Seen(NamedTuple):
         kind = np.where(collectives, COLLECTIVES, np.where(copies, COPIES, KERNELS)).astype(np.int32)
         kind[in_graphs(activities)] = IN_GRAPHS
         latency = of_classes(activities.start - launched, kind, at_once)
-        usual = np.array([quantile_of(some, 0.5, UNKNOWN_LATENCY_NS, FEW) for some in latency])
-        queued = linked & (free > launched + usual[kind])  # when the launch got there, the stream was not free
-        return cls(kind, latency, of_classes(activities.start - free, kind, queued))
+        # When a launch got there, its stream was not free: surely, or likely.
+        queued = [linked & (free > launched + delay_of(latency, quantile)[kind]) for quantile in (SURELY, LIKELY)]
+        return cls(kind, latency, *(of_classes(activities.start - free, kind, some) for some in queued))
 
     def delays(self, quantile: float) -> Delays:
         """Return a quantile of what delays were."""
-        latency = [quantile_of(some, quantile, UNKNOWN_LATENCY_NS) for some in self.latency]
+        latency = delay_of(self.latency, quantile)
         queue = [quantile_of(some, quantile, UNKNOWN_QUEUE_NS, HARDLY_ANY) for some in self.queue]
-        return Delays(np.array(latency)[self.kind], np.array(queue)[self.kind])
+        return Delays(latency[self.kind], np.array(queue)[self.kind])
 
     def mean_pauses(self, most: int) -> Ints:
         """Return the mean pause of a queue, were none longer than ``most``."""
@@ -120,7 +127,7 @@ class Seen(NamedTuple):
             usual = quantile_of(own, 0.5, UNKNOWN_LATENCY_NS)
             unseen = chooser.integers(0, 2 * UNKNOWN_LATENCY_NS, lanes)
             found.append(table(chooser, seen[seen <= LATE * max(usual, UNKNOWN_LATENCY_NS)], usual, unseen))
-        for own, seen in zip(self.queue, with_others(self.queue), strict=True):
+        for own, seen in zip(self.queue, with_others(self.likely), strict=True):
             usual = quantile_of(own, 0.5, UNKNOWN_QUEUE_NS, HARDLY_ANY)
             least = max(usual, UNKNOWN_QUEUE_NS)
             unseen = (least * UNSEEN ** chooser.random(lanes)).astype(np.int64)
@@ -135,6 +142,11 @@ def in_graphs(activities: Activities) -> NDArray[np.bool_]:
     count = np.bincount(activities.call[linked], minlength=1)
     found: NDArray[np.bool_] = linked & (count[np.maximum(activities.call, 0)] > 1)
     return found
+
+
+def delay_of(latency: Sequence[Ints], quantile: float) -> Ints:
+    """Return a quantile of the latency of each class."""
+    return np.array([quantile_of(some, quantile, UNKNOWN_LATENCY_NS) for some in latency])
 
 
 def of_classes(values: Ints, kind: Numbers, shown: NDArray[np.bool_]) -> tuple[Ints, ...]:
