@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ScaleBatch,
         SpeedUp,
     )
-    from perfkit.model.program import Activities, Calls, StepTimes
+    from perfkit.model.program import Activities, Calls, Program, StepTimes
     from perfkit.simulate.replay import Run
     from perfkit.simulate.subject import Subject
 
@@ -222,14 +222,18 @@ def capture_graph(subject: Subject, run: Run, change: CaptureGraph, assumed: int
     if change.which == Which():
         chosen &= activities.category != Category.MEMCPY
         captured &= activities.category != Category.MEMCPY
-        at_once = assumed != SLOW
-        spans = within_steps(subject, chosen) if at_once else launching(subject, chosen, whole_operators=True)
-        subject.scale_host(run, spans, 0, SWIFT if at_once else SLOW)
+        begin, until = launched_between(subject, captured)
+        if assumed == SLOW:
+            subject.scale_host(run, launching(subject, chosen, whole_operators=True), 0, SLOW)
+        else:
+            subject.scale_host(run, between(subject, captured, begin, until), 0, SWIFT)
     else:
         spans = subject.selection.operators(change.which)
         chosen &= subject.launched_inside(spans)
         captured &= subject.launched_inside(spans)
         subject.scale_host(run, spans, 0)
+        begin, _ = launched_between(subject, chosen)
+    first = first_calls(program, captured, begin)
     delays = parts.seen.delays(QUANTILE[assumed])
     pauses = parts.seen.mean_pauses(GRAPH_PAUSE_NS) if assumed == USUAL else np.minimum(delays.queue, GRAPH_PAUSE_NS)
     captured &= ~in_graphs(activities)  # what a graph launches already keeps its pauses
@@ -239,39 +243,47 @@ def capture_graph(subject: Subject, run: Run, change: CaptureGraph, assumed: int
         shown = (run.tables[kind] < 0) & (kind != "launch")
         run.lags[kind][some] = np.minimum(run.lags[kind], np.where(shown, GRAPH_PAUSE_NS, delay[target]))[some]
         run.tables[kind][some] = -1
-    first = np.full(int(subject.step_of.max(initial=-1)) + 1, len(program.calls.row), np.int64)
-    np.minimum.at(first, subject.step_of[chosen], activities.call[chosen])
-    first = first[first < len(program.calls.row)]
     chain = subject.chain_of[parts.host.call_end[first]]
     run.lags["chain"][chain[chain >= 0]] += GRAPH_LAUNCH_NS[assumed]
     return int(chosen.sum())
 
 
-def within_steps(subject: Subject, chosen: Mask) -> Spans:
-    """Return the time from the first to the last launch of each step, on whatever device of the process.
-
-    It is that of each thread that launches, without its waits and its loading.
-    """
-    program, parts = subject.graph.program, subject.graph.parts
-    activities, calls, loading = program.activities, program.calls, program.loading
-    process = distinct(activities.owner[chosen])
-    lost = np.flatnonzero(calls.launches & ~calls.with_activity & ~parts.waiting)  # from the recording, not the graph
-    begin, until = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    call = np.empty(0, np.int64)
+def launched_between(subject: Subject, captured: Mask) -> tuple[Ints, Ints]:
+    """Return when the first launch of each step begins and the last one ends, on whatever device of a process."""
+    program = subject.graph.program
+    activities, calls = program.activities, program.calls
+    lost = np.flatnonzero(calls.launches & ~calls.with_activity & ~subject.graph.parts.waiting)  # from the recording
+    found: dict[tuple[int, int], tuple[int, int]] = {}
     for steps in program.steps:
-        some = (steps.step >= 0) & np.isin(activities.owner[steps.activity], process)
-        some &= (activities.call[steps.activity] >= 0) & (activities.category[steps.activity] != Category.MEMCPY)
+        some = captured[steps.activity] & (steps.step >= 0)
         mine, step = activities.call[steps.activity[some]], steps.step[some]
-        call = distinct(np.concatenate((call, mine)))
         more = lost[np.isin(calls.process[lost], calls.process[mine])]
         told = steps_at(steps, calls.start[more])
         mine, step = np.append(mine, more[told >= 0]), np.append(step, told[told >= 0])
         for one in distinct(step).tolist():
-            begin.append(calls.start[mine[step == one]].min(keepdims=True))
-            until.append(calls.end[mine[step == one]].max(keepdims=True))
-    bounds = list(zip(*merged(np.concatenate(begin), np.concatenate(until)), strict=True))
+            of_step = mine[step == one]
+            key = int(calls.process[of_step[0]]), one
+            begin, until = int(calls.start[of_step].min()), int(calls.end[of_step].max())
+            before = found.get(key, (begin, until))
+            found[key] = min(before[0], begin), max(before[1], until)
+    bounds = np.array(list(found.values()), np.int64).reshape(-1, 2)
+    return bounds[:, 0], bounds[:, 1]
+
+
+def first_calls(program: Program, captured: Mask, begin: Ints) -> Ints:
+    """Return the first call that launches something captured from each time on."""
+    call = distinct(program.activities.call[captured])
+    place = np.searchsorted(program.calls.start[call], begin)
+    return call[place[place < len(call)]]
+
+
+def between(subject: Subject, captured: Mask, begin: Ints, until: Ints) -> Spans:
+    """Return what threads that launch do in some stretches, without their waits and their loading."""
+    program, parts = subject.graph.program, subject.graph.parts
+    calls, loading = program.calls, program.loading
+    bounds = list(zip(*merged(begin, until), strict=True))
     found = [np.empty((3, 0), np.int64)]
-    for thread in distinct(calls.thread[call]).tolist():
+    for thread in distinct(calls.thread[program.activities.call[captured]]).tolist():
         waits = np.flatnonzero(parts.waiting & (calls.thread == thread))
         loads = np.flatnonzero(loading.thread == thread)
         start = np.concatenate((calls.start[waits], loading.start[loads]))
