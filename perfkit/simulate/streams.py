@@ -113,7 +113,8 @@ def event_links(program: Program, streams: Streams, delays: Seen) -> tuple[Ints,
     of the next launch waits for the others' work), and from activities that begin as soon as something elsewhere ends,
     when nothing else explains why they had not begun before. What contradicts the recorded times is left out.
     """
-    told, seen = links_of_calls(program, streams), links_of_times(program, streams, delays)
+    told = links_of_calls(program, streams)
+    seen = links_of_times(program, streams, delays, told[1])
     first, second = np.concatenate((told[0], seen[0])), np.concatenate((told[1], seen[1]))
     # What is behind a copy on its stream waits as well, if the copy goes elsewhere.
     behind = next_kernel(program, streams)[second]
@@ -263,8 +264,8 @@ def last_elsewhere(
     return answer
 
 
-def links_of_times(program: Program, streams: Streams, delays: Seen) -> tuple[Ints, Ints]:
-    """Return the pairs that only times tell of."""
+def links_of_times(program: Program, streams: Streams, delays: Seen, told: Ints) -> tuple[Ints, Ints]:
+    """Return the pairs that only times tell of; ``told`` are activities that calls have wait."""
     activities = program.activities
     if not len(activities.row) or len(streams.bounds) < 3:  # noqa: PLR2004  one stream has nobody to wait for
         return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -278,9 +279,11 @@ def links_of_times(program: Program, streams: Streams, delays: Seen) -> tuple[In
     fits = (streams.of[first] != streams.of[second]) & (activities.owner[first] == activities.owner[second])
     fits &= (activities.call[first] >= 0) & (activities.call[first] < activities.call[second])
     fits &= activities.start[second] - activities.end[first] <= NEAR_NS
-    # A stream waits for another device only if told to since its last launch; for its own, any default stream does.
+    # A stream waits for another device only if told to since its last launch, and nothing else is known that it was told
+    # to wait for; for its own, any default stream does.
     since = np.where(before[second] >= 0, activities.call[before[second]], -1)
-    fits &= (activities.device[first] == activities.device[second]) | (last_told(program, second) > since)
+    elsewhere = (last_told(program, second) > since) & ~np.isin(second, told)
+    fits &= (activities.device[first] == activities.device[second]) | elsewhere
     return first[fits], second[fits]
 
 
