@@ -279,8 +279,8 @@ def links_of_times(program: Program, streams: Streams, delays: Seen, told: Ints)
     fits = (streams.of[first] != streams.of[second]) & (activities.owner[first] == activities.owner[second])
     fits &= (activities.call[first] >= 0) & (activities.call[first] < activities.call[second])
     fits &= activities.start[second] - activities.end[first] <= NEAR_NS
-    # A stream waits for another device only if told to since its last launch, and nothing else is known that it was told
-    # to wait for; for its own, any default stream does.
+    # A stream waits for another device only if told to since its last launch, if nothing else is known that it was to
+    # wait for; for its own, any default stream does.
     since = np.where(before[second] >= 0, activities.call[before[second]], -1)
     elsewhere = (last_told(program, second) > since) & ~np.isin(second, told)
     fits &= (activities.device[first] == activities.device[second]) | elsewhere
