@@ -119,9 +119,9 @@ def of_streams(
     """Return pairs of the calls ``some`` and the last work handed before to the streams ``mine``, or to one of them.
 
     Work that went on after the call had returned is none that it waited for, unless clocks may differ by as much; and
-    work without a known launch that had ended before it may in another run come after it. Which stream a call waited
-    for is that of the record, where there is one; else the one whose work ended last before it returned. So is it with
-    devices.
+    work without a known launch that had ended before it, or hardly held it up, may in another run come after it. Which
+    stream a call waited for is that of the record, where there is one; else the one whose work ended last before it
+    returned. So is it with devices.
     """
     activities, calls = program.activities, program.calls
     last = np.stack([last_before(streams, stream, calls.start[some]) for stream in mine.tolist()])
@@ -134,7 +134,7 @@ def of_streams(
         device = activities.device[streams.order[streams.bounds[mine]]]
         for one in distinct(device).tolist():
             goes_on[device == one] = goes_on[device == one].any(axis=0)
-    over = (activities.call[last] < 0) & (end <= calls.start[some])
+    over = (activities.call[last] < 0) & (end <= calls.start[some] + UNKNOWN_NS)
     last = np.where(goes_on | over, -1, last)
     end = np.where(last >= 0, end, np.iinfo(np.int64).min)
     if only_one:

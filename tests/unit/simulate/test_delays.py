@@ -40,7 +40,8 @@ def test_what_was_never_seen_is_drawn_more_often_where_less_was_seen() -> None:
 
 def test_where_a_class_shows_few_only_what_is_missing_is_taken_from_the_others() -> None:
     none, kernels, copies = np.empty(0, np.int64), np.full(MANY, 90_000), np.full(FEW, 700)
-    drawn = seen(MANY)._replace(queue=(kernels, copies, none, none), likely=(kernels, copies, none, none)).draws(100).values[1:]
+    queue = (kernels, copies, none, none)
+    drawn = seen(MANY)._replace(queue=queue, likely=queue).draws(100).values[1:]
     shares = [(drawn[:, table] == 700).mean() for table in range(CLASSES, CLASSES + 3)]
     assert shares[0] == 0
     assert shares[1] == pytest.approx((FEW + 1) / 10, abs=0.06)  # of eight, one more that is usual, and one unseen
