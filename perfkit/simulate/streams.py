@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
-__all__ = ["Streams", "event_links", "last_before"]
+__all__ = ["Streams", "event_links", "last_before", "last_launch"]
 
 NEAR_NS: Final = 10_000
 """What begins so soon after the end of something on another stream had waited for it,"""

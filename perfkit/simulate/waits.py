@@ -10,7 +10,7 @@ from perfkit.model import arrays
 from perfkit.model.arrays import distinct
 from perfkit.model.columns import MISSING_SMALL
 from perfkit.model.program import WAITS
-from perfkit.simulate.streams import last_before
+from perfkit.simulate.streams import last_before, last_launch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,7 +121,7 @@ def of_streams(
     Work that went on after the call had returned is none that it waited for, unless clocks may differ by as much; and
     work without a known launch that had ended before it, or hardly held it up, may in another run come after it. Which
     stream a call waited for is that of the record, where there is one; else the one whose work ended last before it
-    returned. So is it with devices.
+    returned, or, where nothing held it up, the one that its thread last launched on. So is it with devices.
     """
     activities, calls = program.activities, program.calls
     last = np.stack([last_before(streams, stream, calls.start[some]) for stream in mine.tolist()])
@@ -137,6 +137,10 @@ def of_streams(
     over = (activities.call[last] < 0) & (end <= calls.start[some] + UNKNOWN_NS)
     last = np.where(goes_on | over, -1, last)
     end = np.where(last >= 0, end, np.iinfo(np.int64).min)
+    launched = np.flatnonzero(activities.call >= 0)
+    recent = last_launch(program, launched[np.argsort(activities.call[launched], kind="stable")], some)
+    at_hand = (mine[:, None] == streams.of[recent]) & (recent >= 0) & (last >= 0)
+    end = np.where(at_hand & (end <= calls.start[some]).all(axis=0), np.iinfo(np.int64).max, end)
     if only_one:
         number = activities.stream[streams.order[streams.bounds[mine]]]
         told = program.waited_stream[some]
