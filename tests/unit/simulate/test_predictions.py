@@ -119,6 +119,12 @@ def test_intervals_are_as_wide_as_they_have_to_be(tried: dict[str, list[Outcome]
         pytest.param(15153, 4, "sync removed", id="nor because a stream of a third device was told to"),
         pytest.param(19138, 4, "graph captured", id="a launch that the recording lost is in the graph"),
         pytest.param(19062, 4, "graph captured", id="where its own process launched it"),
+        pytest.param(21194, 4, "graph captured", id="and where no mark tells its step"),
+        pytest.param(19176, 4, "graph captured", id="a graph of two devices is launched once"),
+        pytest.param(20011, 8, "graph captured", id="pauses in graphs are their own"),
+        pytest.param(19157, 4, "graph captured", id="what a stream was told to wait for is one thing"),
+        pytest.param(23199, 4, "graph captured", id="a wait that nothing held up is for what was launched last"),
+        pytest.param(23124, 4, "graph captured", id="and for nothing that nobody launched"),
         pytest.param(19141, 4, "graph captured", id="a late copy of pageable memory waited for no other stream"),
     ],
 )
