@@ -278,12 +278,14 @@ def first_calls(program: Program, captured: Mask, begin: Ints) -> Ints:
 
 
 def between(subject: Subject, captured: Mask, begin: Ints, until: Ints) -> Spans:
-    """Return what threads that launch do in some stretches, without their waits and their loading."""
+    """Return what threads that launch, and those they wait for, do in some stretches, without waits and loading."""
     program, parts = subject.graph.program, subject.graph.parts
-    calls, loading = program.calls, program.loading
+    calls, loading, handoffs = program.calls, program.loading, parts.handoffs
+    threads = calls.thread[program.activities.call[captured]]
+    threads = np.append(threads, handoffs.working_thread[np.isin(handoffs.waiting_thread, threads)])
     bounds = list(zip(*merged(begin, until), strict=True))
     found = [np.empty((3, 0), np.int64)]
-    for thread in distinct(calls.thread[program.activities.call[captured]]).tolist():
+    for thread in distinct(threads).tolist():
         waits = np.flatnonzero(parts.waiting & (calls.thread == thread))
         loads = np.flatnonzero(loading.thread == thread)
         start = np.concatenate((calls.start[waits], loading.start[loads]))
