@@ -26,8 +26,9 @@ __all__ = ["Replayed", "Run", "edges_of_steps", "moved", "prepare", "replay"]
 
 FAR: Final = 1 << 50
 """Beyond any trace, and what a float still counts in single nanoseconds."""
-MOST_ORDERS: Final = 5
-"""How often the order of launches is put right; one change of it seldom brings about another."""
+FEW_ORDERS, MANY_ORDERS, NODES = 5, 100, 2_000_000
+"""How often the order of launches is put right, at most: a change of it seldom brings about many others. Orders times
+nodes are no more, as long as there are a few."""
 
 
 class Run(NamedTuple):
@@ -87,7 +88,8 @@ def replay(graph: Graph, engine: Engine, run: Run, lanes: int) -> Replayed:
     """
     schedule = graph.schedule
     waits = np.where(run.sources["wait"] == graph.source[graph.kinds["wait"]], run.lags["wait"], NO_EDGE)
-    for _ in range(MOST_ORDERS if len(graph.parts.shared) or len(graph.parts.crossing) else 0):
+    orders = min(MANY_ORDERS, max(FEW_ORDERS, NODES // max(len(run.own), 1)))
+    for _ in range(orders if len(graph.parts.shared) or len(graph.parts.crossing) else 0):
         time = compute(graph, engine, run, schedule, 1)[:, 0]
         order = Launches.of(graph, time - run.own)
         if not reorder(graph, run, order) | wait_anew(graph, run, order, waits):
