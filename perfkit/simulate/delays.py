@@ -24,6 +24,8 @@ __all__ = ["Delays", "Draws", "Seen", "in_graphs"]
 
 SURELY, LIKELY = 0.9, 0.5
 """So many launches get there sooner than one whose stream was not free yet."""
+CLEARLY_NS: Final = 5_000
+"""What began so long after nine in ten launches would have got there had paused; shorter pauses do not show."""
 UNKNOWN_LATENCY_NS: Final = 5_000
 UNKNOWN_QUEUE_NS: Final = 1_500
 KERNELS, COPIES, COLLECTIVES, IN_GRAPHS = range(4)
@@ -74,7 +76,7 @@ class Seen(NamedTuple):
     """The delays that activities show, by class, and the class of each activity.
 
     ``likely`` are the pauses in queues of all that likely queued, not only of what surely did: how often pauses are
-    long shows there, how long they usually are does not.
+    long shows there, and how long short ones are does not, so that these are as long as those of what surely queued.
     """
 
     kind: Numbers
@@ -104,8 +106,13 @@ class Seen(NamedTuple):
         kind[in_graphs(activities)] = IN_GRAPHS
         latency = of_classes(activities.start - launched, kind, at_once)
         # When a launch got there, its stream was not free: surely, or likely.
-        queued = [linked & (free > launched + delay_of(latency, quantile)[kind]) for quantile in (SURELY, LIKELY)]
-        return cls(kind, latency, *(of_classes(activities.start - free, kind, some) for some in queued))
+        late, usual = (delay_of(latency, quantile) for quantile in (SURELY, LIKELY))
+        surely, likely = (linked & (free > launched + some[kind]) for some in (late, usual))
+        long = likely & (activities.start - launched > late[kind] + CLEARLY_NS)
+        queue = of_classes(activities.start - free, kind, surely)
+        shown = of_classes(activities.start - free, kind, surely | long)
+        short = np.bincount(kind[likely & ~surely & ~long], minlength=CLASSES)
+        return cls(kind, latency, queue, tuple(map(with_short, shown, queue, short.tolist())))
 
     def delays(self, quantile: float) -> Delays:
         """Return a quantile of what delays were."""
@@ -147,6 +154,12 @@ def in_graphs(activities: Activities) -> NDArray[np.bool_]:
 def delay_of(latency: Sequence[Ints], quantile: float) -> Ints:
     """Return a quantile of the latency of each class."""
     return np.array([quantile_of(some, quantile, UNKNOWN_LATENCY_NS) for some in latency])
+
+
+def with_short(shown: Ints, sure: Ints, count: int) -> Ints:
+    """Return pauses that are shown, and ``count`` short ones, as long as those among the ``sure`` ones."""
+    short = sure[sure <= CLEARLY_NS]
+    return np.append(shown, np.resize(short, count) if len(short) else np.full(count, UNKNOWN_QUEUE_NS))
 
 
 def of_classes(values: Ints, kind: Numbers, shown: NDArray[np.bool_]) -> tuple[Ints, ...]:
