@@ -99,10 +99,16 @@ def launch_times(activities: Activities, calls: Calls, waiting: Mask) -> Ints:
     return np.where(linked, at, activities.start)
 
 
-def last_before(streams: Streams, stream: int, times: Ints) -> Ints:
-    """Return the last activity on a stream that was launched by each time, or -1."""
+def last_before(program: Program, streams: Streams, stream: int, times: Ints) -> Ints:
+    """Return the last activity on a stream that was launched by each time, or -1.
+
+    Where a launch is not known, it was no later than those behind it.
+    """
     members = streams.order[streams.bounds[stream] : streams.bounds[stream + 1]]
-    place = np.searchsorted(np.maximum.accumulate(streams.launched[members]), times, "right") - 1
+    launched = streams.launched[members]
+    unknown = program.activities.call[members] < 0
+    launched = np.where(unknown, np.minimum.accumulate(launched[::-1])[::-1], launched)
+    place = np.searchsorted(np.maximum.accumulate(launched), times, "right") - 1
     return np.where(place >= 0, members[place], -1)
 
 
@@ -237,7 +243,7 @@ def last_of_stream(program: Program, streams: Streams, event: Ints, first: Ints,
     answer = first.copy()
     for stream in distinct(streams.of[first]).tolist():
         some = np.flatnonzero(streams.of[first] == stream)
-        last = last_before(streams, stream, program.calls.start[event[some]])
+        last = last_before(program, streams, stream, program.calls.start[event[some]])
         fits = (last >= 0) & (program.activities.end[last] <= program.activities.start[second[some]])
         answer[some[fits]] = last[fits]
     return answer

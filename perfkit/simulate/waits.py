@@ -124,7 +124,7 @@ def of_streams(
     returned, or, where nothing held it up, the one that its thread last launched on. So is it with devices.
     """
     activities, calls = program.activities, program.calls
-    last = np.stack([last_before(streams, stream, calls.start[some]) for stream in mine.tolist()])
+    last = np.stack([last_before(program, streams, stream, calls.start[some]) for stream in mine.tolist()])
     end = np.where(last >= 0, activities.end[last], np.iinfo(np.int64).min)
     goes_on = end > calls.end[some] + SKEW_NS
     if clocks_agree:

@@ -125,6 +125,10 @@ def test_intervals_are_as_wide_as_they_have_to_be(tried: dict[str, list[Outcome]
         pytest.param(19157, 4, "graph captured", id="what a stream was told to wait for is one thing"),
         pytest.param(23199, 4, "graph captured", id="a wait that nothing held up is for what was launched last"),
         pytest.param(23124, 4, "graph captured", id="and for nothing that nobody launched"),
+        pytest.param(29114, 8, "graph captured", id="what nobody launched was no later than what is behind it"),
+        pytest.param(26106, 8, "graph captured", id="an order that is put right often"),
+        pytest.param(24151, 8, "graph captured", id="a thread that only copies is waited for"),
+        pytest.param(27007, 8, "graph captured", id="copies that get there late have not paused"),
         pytest.param(19141, 4, "graph captured", id="a late copy of pageable memory waited for no other stream"),
     ],
 )
