@@ -14,8 +14,8 @@ def seen(queue: int) -> Seen:
     """As many delays in the queues of kernels, one in ten of them of 90 us, and none of anything else."""
     none = np.empty(0, np.int64)
     shown = np.where(np.arange(queue) % 10 == 9, 90_000, 1_000)
-    queue = (shown, none, none, none)
-    return Seen(np.zeros(5, np.int32), (none,) * CLASSES, queue, queue)
+    queues = (shown, none, none, none)
+    return Seen(np.zeros(5, np.int32), (none,) * CLASSES, queues, queues)
 
 
 def test_the_first_lane_takes_everything_for_usual() -> None:
