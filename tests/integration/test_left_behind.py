@@ -61,7 +61,9 @@ def test_a_recorded_program(ended: str | signal.Signals, tmp_path: Path) -> None
     _, said = process.communicate(timeout=60)
     assert process.returncode == (128 + ended if isinstance(ended, signal.Signals) else 0), said
     assert not at_work_on(str(PROGRAM), steps)
-    assert {path.suffix for path in out.iterdir()} == {".gz", ".json"}
+    # Of a program that is interrupted while a step is written down, what was timed is left: a trace that is not packed.
+    assert {path.suffix for path in out.iterdir()} <= {".gz", ".json"}
+    assert list(out.glob("trace-*"))
 
 
 def test_a_service_that_is_attached_to_and_loaded_to_the_end_and_not(tmp_path: Path) -> None:
