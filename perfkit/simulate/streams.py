@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
-__all__ = ["Streams", "event_links", "last_before", "last_launch"]
+__all__ = ["Streams", "by_call", "event_links", "last_before", "last_launch"]
 
 NEAR_NS: Final = 10_000
 """What begins so soon after the end of something on another stream had waited for it,"""
@@ -99,6 +99,13 @@ def launch_times(activities: Activities, calls: Calls, waiting: Mask) -> Ints:
     return np.where(linked, at, activities.start)
 
 
+def by_call(activities: Activities) -> Ints:
+    """Return the activities whose launch is known, in the order of their calls."""
+    launched = np.flatnonzero(activities.call >= 0)
+    found: Ints = launched[np.argsort(activities.call[launched], kind="stable")]
+    return found
+
+
 def last_before(program: Program, streams: Streams, stream: int, times: Ints) -> Ints:
     """Return the last activity on a stream that was launched by each time, or -1.
 
@@ -147,11 +154,10 @@ def links_of_calls(program: Program, streams: Streams) -> tuple[Ints, Ints]:
     calls = program.calls
     none = np.empty(0, np.int64), np.empty(0, np.int64)
     records, waits = np.flatnonzero(program.records_event), np.flatnonzero(program.awaits_event)
-    launched = np.flatnonzero(program.activities.call >= 0)
-    if not len(records) or not len(waits) or not len(launched):
+    order = by_call(program.activities)
+    if not len(records) or not len(waits) or not len(order):
         return none
     found: list[tuple[Ints, Ints]] = [none]
-    order = launched[np.argsort(program.activities.call[launched], kind="stable")]
     for process in distinct(calls.process[waits]).tolist():
         recorded = records[calls.process[records] == process]
         waiting = waits[calls.process[waits] == process]
@@ -299,8 +305,7 @@ def last_told(program: Program, second: Ints) -> Ints:
     The stream is one of their device: that of what the thread launched next.
     """
     activities, thread = program.activities, program.calls.thread
-    launched = np.flatnonzero(activities.call >= 0)
-    order = launched[np.argsort(activities.call[launched], kind="stable")]
+    order = by_call(activities)
     asked = np.flatnonzero(program.awaits_event)
     meant = next_launch(program, order, asked)
     found = np.full(len(second), -1, np.int64)

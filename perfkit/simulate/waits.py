@@ -10,7 +10,7 @@ from perfkit.model import arrays
 from perfkit.model.arrays import distinct
 from perfkit.model.columns import MISSING_SMALL
 from perfkit.model.program import WAITS
-from perfkit.simulate.streams import last_before, last_launch
+from perfkit.simulate.streams import by_call, last_before, last_launch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,8 +137,7 @@ def of_streams(
     over = (activities.call[last] < 0) & (end <= calls.start[some] + UNKNOWN_NS)
     last = np.where(goes_on | over, -1, last)
     end = np.where(last >= 0, end, np.iinfo(np.int64).min)
-    launched = np.flatnonzero(activities.call >= 0)
-    recent = last_launch(program, launched[np.argsort(activities.call[launched], kind="stable")], some)
+    recent = last_launch(program, by_call(activities), some)
     at_hand = (mine[:, None] == streams.of[recent]) & (recent >= 0) & (last >= 0)
     end = np.where(at_hand & (end <= calls.start[some]).all(axis=0), np.iinfo(np.int64).max, end)
     if only_one:
